@@ -1,0 +1,9 @@
+"""The one exception for mistakes that a user can mend."""
+
+
+class UserError(Exception):
+    """A mistake in the input, told in one sentence.
+
+    The message names the file or config key, says what is wrong with it and what to do. Programs print it without a
+    traceback and exit with status 1 (see `roistream.reporting`).
+    """
