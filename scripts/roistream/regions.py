@@ -1,0 +1,280 @@
+"""Atlas labels, binary masks and the voxels they select."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from roistream.errors import UserError
+from roistream.outputs import whole_file
+from roistream.volumes import load_header, new_header, write_image
+
+
+@dataclass(frozen=True)
+class Region:
+    """One row of ``regions.tsv``.
+
+    Attributes
+    ----------
+    label : int
+        The value in the atlas.
+    name : str
+        The column in ``timeseries.tsv``.
+    n_voxels_atlas, n_voxels : int
+        Voxels on the atlas's own grid, and on the image's.
+    coverage : float
+        Share of the region's voxels in the atlas whose centres lie inside the image's field of view, from 0 to 1.
+    status : str
+        ``ok``, ``partial`` (a part of the region lies outside the field of view) or ``empty`` (no voxel on the image's
+        grid).
+    """
+
+    label: int
+    name: str
+    n_voxels_atlas: int
+    n_voxels: int
+    coverage: float
+    status: str
+
+
+def write_regions(regions: Sequence[Region], path: str | Path) -> None:
+    """Write ``regions.tsv``, one row for each requested region."""
+    with whole_file(path) as partial, partial.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [field.name for field in fields(Region)], delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**asdict(region), "coverage": f"{region.coverage:.4f}"} for region in regions)
+
+
+def read_regions(path: str | Path) -> list[Region]:
+    """Read what `write_regions` wrote."""
+    try:
+        with Path(path).open(newline="") as stream:
+            return [
+                Region(
+                    int(row["label"]),
+                    row["name"],
+                    int(row["n_voxels_atlas"]),
+                    int(row["n_voxels"]),
+                    float(row["coverage"]),
+                    row["status"],
+                )
+                for row in csv.DictReader(stream, delimiter="\t")
+            ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is no table of regions ({error}); give the regions.tsv that split_masks wrote."
+        ) from error
+
+
+def read_atlas(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a label image.
+
+    Parameters
+    ----------
+    path : path
+        A 3D image (a trailing axis of length 1 is dropped) of whole numbers; 0 is the background, and voxels that are not
+        finite belong to it.
+
+    Returns
+    -------
+    labels : numpy.ndarray
+        int32, 3D.
+    affine : numpy.ndarray
+        4 × 4, in mm.
+
+    Raises
+    ------
+    UserError
+        The image is unreadable, not 3D, or holds values that are no labels.
+    """
+    loaded = load_header(path)
+    shape = loaded.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise UserError(
+            f"{path} is {len(shape)}D (shape {shape}), an atlas must be a 3D label image; give one label a voxel."
+        )
+    try:
+        values = np.asarray(loaded.dataobj).reshape(shape)
+    except (EOFError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read to its end ({error}); copy or download it again.") from error
+    if values.dtype.kind not in "iufb":
+        raise UserError(f"{path} holds values of type {values.dtype}; an atlas must hold whole numbers.")
+    finite = np.where(np.isfinite(values), values, 0)
+    labels = finite.astype(np.int32)
+    if not np.array_equal(labels, finite):
+        raise UserError(f"{path} holds values that are not whole numbers; give a label image, not a probability map.")
+    if (labels < 0).any():
+        raise UserError(f"{path} holds negative labels; number the regions from 1 up.")
+    return labels, loaded.affine
+
+
+def read_labels(path: str | Path) -> list[int]:
+    """List the labels of an atlas in ascending order, without the background."""
+    present = np.unique(read_atlas(path)[0])
+    return [int(label) for label in present if label != 0]
+
+
+def read_label_names(path: str | Path) -> dict[int, str]:
+    """Read a table of labels, in its order.
+
+    Parameters
+    ----------
+    path : path
+        TSV with columns ``index`` and ``name`` (BIDS's ``dseg.tsv``); further columns are ignored, index 0 too.
+
+    Raises
+    ------
+    UserError
+        A column is missing, an index is no whole number, or an index or name occurs twice.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist; check the config key 'atlas_labels'.")
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream, delimiter="\t")
+        missing = {"index", "name"} - set(reader.fieldnames or ())
+        if missing:
+            raise UserError(
+                f"{path} lacks the column {min(missing)!r}; atlas_labels is a TSV with columns index and name."
+            )
+        names: dict[int, str] = {}
+        for row in reader:
+            index, name = row["index"] or "", (row["name"] or "").strip()
+            if not index.strip().isdecimal() or not name:
+                raise UserError(
+                    f"{path}, line {reader.line_num}: index {index!r} with name {name!r}; give a whole number and a name."
+                )
+            if int(index) in names or name in names.values():
+                raise UserError(
+                    f"{path}, line {reader.line_num}: {index} {name!r} occurs twice; make indices and names unique."
+                )
+            names[int(index)] = name
+    return {index: name for index, name in names.items() if index != 0}
+
+
+def select_labels(requested: int | str | Sequence[int], available: Sequence[int], atlas: str) -> list[int]:
+    """Turn the config key ``regions`` into labels.
+
+    Parameters
+    ----------
+    requested : int, "all" or list of int
+        The first so many labels, all of them, or these.
+    available : sequence of int
+        The atlas's labels, in order.
+    atlas : str
+        What messages call the atlas.
+
+    Raises
+    ------
+    UserError
+        More labels are asked for than there are, or one of them twice.
+    """
+    if requested == "all":
+        return list(available)
+    if isinstance(requested, int):
+        if requested > len(available):
+            raise UserError(
+                f"regions: {requested} asked for, but {atlas} has {len(available)} labels; ask for at most {len(available)}."
+            )
+        return list(available[:requested])
+    twice = sorted({label for label in requested if list(requested).count(label) > 1})
+    if twice:
+        raise UserError(f"regions: label {twice[0]} is listed twice; list each label once.")
+    return list(requested)
+
+
+def count_regions(
+    atlas: np.ndarray, atlas_affine: np.ndarray, resampled: np.ndarray, affine: np.ndarray, names: dict[int, str]
+) -> list[Region]:
+    """Count each region's voxels before and after resampling.
+
+    Parameters
+    ----------
+    atlas, resampled : numpy.ndarray
+        Label images on the atlas's grid and on the image's.
+    atlas_affine, affine : numpy.ndarray
+        Their affines, in mm.
+    names : dict
+        The requested labels, in order, and their names.
+    """
+    before = np.bincount(atlas.ravel(), minlength=max(names) + 1)
+    after = np.bincount(resampled.ravel(), minlength=max(names) + 1)
+    inside = np.bincount(
+        atlas[inside_grid(atlas.shape, atlas_affine, resampled.shape, affine)], minlength=max(names) + 1
+    )
+    regions = []
+    for label, name in names.items():
+        coverage = inside[label] / before[label] if before[label] else 0.0
+        status = "empty" if after[label] == 0 else "partial" if inside[label] < before[label] else "ok"
+        regions.append(Region(label, name, int(before[label]), int(after[label]), float(coverage), status))
+    return regions
+
+
+def inside_grid(
+    shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...], other_affine: np.ndarray
+) -> np.ndarray:
+    """Tell which voxel centres of one grid lie inside another (nearer to one of its voxels than half a voxel).
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, of the first shape.
+    """
+    to_other = np.linalg.inv(other_affine) @ affine
+    indices = np.indices(shape, dtype=np.float32).reshape(3, -1)
+    inside = np.ones(indices.shape[1], bool)
+    for axis in range(3):
+        position = to_other[axis, :3] @ indices + to_other[axis, 3]
+        inside &= (position > -0.5) & (position < other_shape[axis] - 0.5)
+    return inside.reshape(shape)
+
+
+def write_mask(mask: np.ndarray, affine: np.ndarray, path: str | Path) -> None:
+    """Write a binary mask as uint8."""
+    write_image(path, new_header(mask.shape, np.uint8, affine), [mask.astype(np.uint8).ravel(order="F")])
+
+
+def read_mask(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Read a binary mask and check that it lies on the image's grid.
+
+    Parameters
+    ----------
+    path : path
+        A 3D image that is 0 outside the region and one other value inside.
+    grid : tuple of int
+        The image's voxels along x, y, z.
+    affine : numpy.ndarray
+        The image's affine.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, of shape `grid`.
+
+    Raises
+    ------
+    UserError
+        The mask is unreadable, lies on another grid, or is not binary.
+    """
+    loaded = load_header(path)
+    if tuple(loaded.shape) != tuple(grid):
+        raise UserError(
+            f"{path} has the grid {tuple(loaded.shape)}, the image has {tuple(grid)}; resample the mask to the image."
+        )
+    # NiftiMasker's own criterion; where it fails NiftiMasker resamples the image, at great cost, and calls it masking.
+    if not np.allclose(loaded.affine, affine):
+        raise UserError(f"{path} has another affine than the image; resample the mask to the image.")
+    try:
+        values = np.asarray(loaded.dataobj)
+    except (EOFError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read to its end ({error}); make the mask again.") from error
+    mask = values != 0
+    inside = values[mask]
+    if inside.size and not (inside == inside[0]).all():
+        raise UserError(f"{path} holds more than one value beside 0; give one binary mask for each region.")
+    return mask

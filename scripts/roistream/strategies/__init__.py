@@ -1,0 +1,51 @@
+"""The ways of extracting region time series, and the one registry of them.
+
+A strategy is a function ``(image, masks, n_jobs, cleaning) -> list of arrays``:
+
+- `image` is the path of a 4D image, `masks` are paths of binary masks on its grid, none of them empty;
+- `n_jobs` is the number of parallel workers;
+- `cleaning` is a `roistream.cleaning.Cleaning`;
+- the result has one array for each mask: float32, C order, ``(n_volumes, n_voxels)``, the voxels in C order of the mask.
+
+Every strategy returns identical arrays, those that ``NiftiMasker`` gives (tests/unit/test_strategies.py says so). To
+add one, write its file, enter it below, and everything else (config, comparison, figure, tests) picks it up here.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What the workflow needs to know of a strategy without importing it.
+
+    Attributes
+    ----------
+    name : str
+        The name in the config and in output paths; also the name of the function.
+    label : str
+        The name in figures; a comma separates the family from the variant.
+    family : str
+        The file of this package that holds the function; members of one family share a colour.
+    """
+
+    name: str
+    label: str
+    family: str
+
+    def load(self) -> Callable:
+        """Import the strategy's function (nilearn only where the strategy needs it)."""
+        return getattr(importlib.import_module(f"roistream.strategies.{self.family}"), self.name)
+
+
+STRATEGIES = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy("nifti_masker_path", "NiftiMasker, path", "nifti_masker"),
+        Strategy("nifti_masker_in_memory", "NiftiMasker, in memory", "nifti_masker"),
+        Strategy("numpy_path", "numpy, path", "numpy_indexing"),
+        Strategy("numpy_in_memory", "numpy, in memory", "numpy_indexing"),
+        Strategy("shared_memory", "shared, memory", "shared_segment"),
+    )
+}

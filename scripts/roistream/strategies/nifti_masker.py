@@ -1,0 +1,39 @@
+"""The reference: nilearn's NiftiMasker, one fit for each region."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from joblib import Parallel, delayed
+from nilearn.maskers import NiftiMasker
+
+from roistream.cleaning import Cleaning, as_float32
+
+
+def nifti_masker_path(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+    """Hand paths to the workers; each loads the whole image for each of its regions."""
+    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(str(image), str(mask), cleaning) for mask in masks)
+
+
+def nifti_masker_in_memory(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+    """Load the image once, hand image and mask objects to the workers."""
+    loaded = in_memory(image)
+    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(loaded, in_memory(mask), cleaning) for mask in masks)
+
+
+def in_memory(path: Path) -> nib.Nifti1Image:
+    """Load an image into an array; what `nibabel.load` gives is a proxy, which a worker would receive as a file name."""
+    loaded = nib.load(path)
+    values = np.asarray(loaded.dataobj)
+    return nib.Nifti1Image(values, loaded.affine, dtype=values.dtype)
+
+
+def fit_transform(image: str | nib.Nifti1Image, mask: str | nib.Nifti1Image, cleaning: Cleaning) -> np.ndarray:
+    """Extract one region as a user of nilearn would."""
+    masker = NiftiMasker(mask_img=mask, standardize=None)
+    with warnings.catch_warnings():
+        # fit_transform hands the image to fit as well, which is what nilearn then warns about.
+        warnings.filterwarnings("ignore", r".*Generation of a mask has been requested", UserWarning)
+        return as_float32(masker.fit_transform(image))

@@ -1,0 +1,42 @@
+"""Plain indexing of the image's array with the region's mask."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from joblib import Parallel, delayed
+
+from roistream.cleaning import Cleaning, collect, region_time_series
+
+
+def numpy_path(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+    """Hand paths to the workers; each loads the whole image for each of its regions."""
+    return collect(Parallel(n_jobs=n_jobs)(delayed(load_and_index)(image, mask, cleaning) for mask in masks), masks)
+
+
+def numpy_in_memory(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+    """Load the image once and hand the array to the workers (joblib puts it into a memory map that they share)."""
+    data = load_4d(image)
+    return collect(Parallel(n_jobs=n_jobs)(delayed(index)(data, load_mask(mask), cleaning) for mask in masks), masks)
+
+
+def load_and_index(image: Path, mask: Path, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+    """Load image and mask, and extract one region."""
+    return index(load_4d(image), load_mask(mask), cleaning)
+
+
+def index(data: np.ndarray, mask: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+    """Extract one region from an array ``(x, y, z, n_volumes)`` with a mask ``(x, y, z)``."""
+    return region_time_series(data[mask].T, cleaning)
+
+
+def load_4d(path: Path) -> np.ndarray:
+    """Load an image; NIfTI's unused axes of length 1 behind the 4th are dropped."""
+    data = np.asarray(nib.load(path).dataobj)
+    return data.reshape(data.shape[:4])
+
+
+def load_mask(path: Path) -> np.ndarray:
+    """Load a binary mask."""
+    return np.asarray(nib.load(path).dataobj) != 0
