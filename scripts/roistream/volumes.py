@@ -13,17 +13,17 @@ The contract, which tests/unit/test_volumes.py checks against nibabel:
 
 import bz2
 import gzip
-import io
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from isal import igzip
+from isal import igzip, isal_zlib
+from isal.isal_zlib import _GzipReader
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.volumeutils import apply_read_scaling
 
@@ -33,11 +33,14 @@ from roistream.outputs import whole_file
 BLOCK_BYTES = 4 * 2**20
 """Default budget of one block of raw data: a good fraction of a CPU's cache, thousands of volumes of ADHD's size a pass."""
 
+STEP_BYTES = 2**16
+"""Bytes asked of a stream at a time: how exactly the volume reached is known when a compressed file breaks off."""
+
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
 """NIfTI's time units; most tools read an unset unit as seconds, nilearn among them."""
 
 # What the decompressors raise for damaged data, beside EOFError for data that end early.
-DAMAGE = (gzip.BadGzipFile, igzip.BadGzipFile, zlib.error, igzip.isal_zlib.error, OSError)
+DAMAGE = (gzip.BadGzipFile, zlib.error, isal_zlib.error, OSError)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,11 @@ class Image:
         unit = self.header.get_xyzt_units()[1] if hasattr(self.header, "get_xyzt_units") else "unknown"
         # The shortest decimal that is this float32: a TR of 2.52 s is stored as 2.5199999809….
         return float(str(np.float32(zooms[3]))) * SECONDS_PER_UNIT.get(unit, 1.0)
+
+
+    def unscaled(self) -> "Image":
+        """Give the same image with its values as they are stored."""
+        return replace(self, layout=replace(self.layout, slope=1.0, inter=0.0))
 
 
 @dataclass(frozen=True)
@@ -285,7 +293,8 @@ def fill(stream: BinaryIO, target: memoryview, name: str, layout: VolumeLayout, 
     filled = 0
     try:
         while filled < len(target):
-            n_read = stream.readinto(target[filled:])
+            # In small steps: a decompressor that meets the end too early throws away what it had for this step.
+            n_read = stream.readinto(target[filled : filled + STEP_BYTES])
             if not n_read:
                 break
             filled += n_read
@@ -325,15 +334,16 @@ def damaged(name: str, layout: VolumeLayout, reached: int, error: Exception) -> 
 @contextmanager
 def open_stream(path: Path) -> Iterator[BinaryIO]:
     """Open a file for one sequential pass, decompressing by its ending as nibabel does."""
-    ending = path.suffix.lower()
-    if ending in (".gz", ".mgz"):
-        stream = igzip.open(path, "rb")
-    elif ending == ".bz2":
-        stream = bz2.open(path, "rb")
-    else:
-        stream = io.FileIO(path)
-    with stream:
-        yield stream
+    with path.open("rb", buffering=0) as file:
+        ending = path.suffix.lower()
+        if ending == ".gz":
+            # The reader under igzip.open: it decompresses straight into the block, without a buffer of its own between.
+            yield _GzipReader(file, 2**19)
+        elif ending == ".bz2":
+            with bz2.open(file) as stream:
+                yield stream
+        else:
+            yield file
 
 
 def write_image(path: str | Path, header: nib.Nifti1Header, pieces: Iterable[np.ndarray]) -> None:

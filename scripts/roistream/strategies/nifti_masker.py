@@ -10,17 +10,26 @@ from joblib import Parallel, delayed
 from nilearn.maskers import NiftiMasker
 
 from roistream.cleaning import Cleaning, as_float32
+from roistream.errors import UserError
 
 
 def nifti_masker_path(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Hand paths to the workers; each loads the whole image for each of its regions."""
+    check_4d(image)
     return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(str(image), str(mask), cleaning) for mask in masks)
 
 
 def nifti_masker_in_memory(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once, hand image and mask objects to the workers."""
+    check_4d(image)
     loaded = in_memory(image)
     return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(loaded, in_memory(mask), cleaning) for mask in masks)
+
+
+def check_4d(image: Path) -> None:
+    """Refuse what NiftiMasker cannot read though it is one time series."""
+    if nib.load(image).ndim != 4:
+        raise UserError(f"{image} has an unused 5th dimension, which NiftiMasker refuses; use another strategy, or drop it.")
 
 
 def in_memory(path: Path) -> nib.Nifti1Image:

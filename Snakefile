@@ -1,0 +1,19 @@
+from snakemake.utils import min_version
+
+min_version("9.15")
+
+
+configfile: Path(workflow.basedir) / "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/images.smk"
+include: "workflow/rules/regions.smk"
+include: "workflow/rules/extraction.smk"
+include: "workflow/rules/comparison.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{image}/memory_comparison.{ending}", image=IMAGES, ending=["tsv", "png", "svg"]),

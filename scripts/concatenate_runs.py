@@ -1,0 +1,72 @@
+"""Concatenate the runs of an image along time, without loading any of them."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from roistream.cleaning import as_float32
+from roistream.reporting import reporting
+from roistream.runs import check_runs_fit, write_run_lengths
+from roistream.volumes import Image, header_like, inspect, read_blocks, write_image
+
+logger = logging.getLogger("roistream")
+
+
+def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> None:
+    """Write one image with the volumes of all runs.
+
+    The values are those of the runs, never quantised anew: when all runs store the same type with the same scaling the
+    stored values are copied, else the scaled values are written as float32, as nilearn's ``concat_imgs`` would give them.
+
+    Parameters
+    ----------
+    runs : sequence of path
+        4D images of one grid, affine and TR.
+    image : path
+        The image to write; geometry, codes, TR and units are the first run's.
+    run_lengths : path
+        TSV to write: ``run``, ``first_volume``, ``n_volumes``.
+
+    Raises
+    ------
+    UserError
+        A run is unreadable or does not fit the first one.
+    """
+    sources = [inspect(run) for run in runs]
+    check_runs_fit(sources)
+    n_volumes = sum(source.n_volumes for source in sources)
+    storages = {(s.layout.raw_dtype.newbyteorder("="), s.layout.slope, s.layout.inter) for s in sources}
+    if len(storages) == 1:
+        [(dtype, slope, inter)] = storages
+        pieces = stored_values(sources)
+    else:
+        dtype, slope, inter = np.dtype(np.float32), 1.0, 0.0
+        pieces = scaled_values(sources)
+    logger.info("%d run(s), %d volumes of %s as %s.", len(sources), n_volumes, sources[0].grid, dtype)
+    write_image(image, header_like(sources[0], n_volumes, dtype, slope, inter), pieces)
+    write_run_lengths(sources, run_lengths)
+
+
+def stored_values(sources: Sequence[Image]) -> Iterator[np.ndarray]:
+    """Go through the runs' stored values, little-endian."""
+    for source in sources:
+        for block in read_blocks(source.unscaled()):
+            yield block.values.astype(block.values.dtype.newbyteorder("<"), copy=False)
+
+
+def scaled_values(sources: Sequence[Image]) -> Iterator[np.ndarray]:
+    """Go through the runs' values as float32, little-endian."""
+    for source in sources:
+        for block in read_blocks(source):
+            yield as_float32(block.values).astype("<f4", copy=False)
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log[0]):
+        concatenate_runs(
+            runs=[Path(run) for run in snakemake.input.runs],
+            image=Path(snakemake.output.image),
+            run_lengths=Path(snakemake.output.run_lengths),
+        )

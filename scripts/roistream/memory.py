@@ -1,0 +1,271 @@
+"""The memory of a command and of all its children, measured from outside.
+
+The measured command is a child process and nothing of the measuring one is counted: no forked monitor, no image or
+worker that an earlier measurement left behind. PSS (proportional set size) counts a page that six processes share
+once; RSS (resident set size) counts it six times. Neither sees a file under /dev/shm that no process has mapped,
+therefore its growth is recorded beside them.
+"""
+
+import functools
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
+
+import memory_profiler
+import psutil
+
+from roistream.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Seconds to wait, then the signal to whoever is left. The first wait is there because a terminal's Ctrl-C and most
+# batch systems signal the whole tree themselves: a second signal at once could hit a program amid its clean-up.
+_ENDING = ((1.0, signal.SIGTERM), (4.0, signal.SIGKILL))
+
+# Reads two lines: the id of the tree's root, and a farewell. The end of the pipe without a farewell means that the
+# measuring process died, however it died. The tree is frozen from the root down before anything is killed: who is
+# frozen forks no more, and the children of the dead cannot be found. A death signal (PR_SET_PDEATHSIG) would reach
+# the root alone.
+_GUARD = """
+freeze() {
+    kill -STOP "$1" && tree="$tree $1"
+    for child in $(cat /proc/"$1"/task/*/children); do freeze "$child"; done
+}
+read -r root && ! read -r farewell && freeze "$root" && kill -KILL $tree
+"""
+
+
+class CommandStartError(UserError):
+    """The command could not be started; `exit_status` is what a shell would give (127 not found, 126 otherwise)."""
+
+    def __init__(self, message: str, exit_status: int):
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The memory of a process tree at one moment.
+
+    Attributes
+    ----------
+    time_s : float
+        Seconds since the command was started.
+    pss_mib, rss_mib : float
+        PSS and RSS in MiB, each the sum over the same processes.
+    shm_mib : float
+        Growth of the used part of /dev/shm since before the start, in MiB, by whomever; 0 where it has shrunk.
+    """
+
+    time_s: float
+    pss_mib: float
+    rss_mib: float
+    shm_mib: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was seen of a command from its start to its end.
+
+    Attributes
+    ----------
+    samples : tuple of Sample
+        In order of time. Empty if the command had ended before the first look at it (within about a millisecond).
+    wall_s : float
+        Seconds from the start of the command until it was reaped.
+    exit_status : int
+        As a shell gives it: 128 + n if signal n ended the command, or came to end the measurement.
+    """
+
+    samples: tuple[Sample, ...]
+    wall_s: float
+    exit_status: int
+
+    @property
+    def peak_pss_mib(self) -> float:
+        """The largest PSS in MiB, NaN without a sample."""
+        return max((sample.pss_mib for sample in self.samples), default=math.nan)
+
+    @property
+    def peak_rss_mib(self) -> float:
+        """The largest RSS in MiB, NaN without a sample."""
+        return max((sample.rss_mib for sample in self.samples), default=math.nan)
+
+    @property
+    def peak_shm_mib(self) -> float:
+        """The largest growth of /dev/shm in MiB, NaN without a sample."""
+        return max((sample.shm_mib for sample in self.samples), default=math.nan)
+
+
+def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
+    """Run a command once and sample the memory of its process tree until it ends.
+
+    The tree is the command and the descendants that can be reached from it. Its standard streams are those of the
+    caller. SIGTERM and SIGINT to the measuring process end the whole tree: after one second SIGTERM to whoever is
+    left, after four more SIGKILL. If the measuring process dies, even by SIGKILL, the tree is killed. What a command
+    that was killed leaves running is ended too.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The program, looked up on ``PATH``, and its arguments.
+    interval_s : float, default=0.05
+        Pause between samples in seconds. It lasts at least as long as the sample before it took (13 ms per GiB was
+        seen), to leave most of the time to the command.
+
+    Returns
+    -------
+    Measurement
+        Also of a command that failed or was killed.
+
+    Raises
+    ------
+    CommandStartError
+        If the command was not found or cannot be executed.
+    UserError
+        If the system is not Linux.
+    """
+    if not sys.platform.startswith("linux"):
+        raise UserError(f"Memory can be measured on Linux only; {sys.platform} does not tell the PSS of a process.")
+    shm_before_mib = _shm_used_mib()
+    samples: list[Sample] = []
+    stopped_by = None
+    with _guard() as guard:
+        start_s = time.monotonic()
+        process = _start(command)
+        guard.write(f"{process.pid}\n".encode())
+        root = psutil.Process(process.pid)
+        # Just started it has no children: a short program is not kept waiting for the list of all processes.
+        tree = [root]
+        with _held_back(signal.SIGCHLD, *_STOP_SIGNALS) as signals:
+            while process.poll() is None:
+                time_s = time.monotonic() - start_s
+                if memory := _tree_memory_mib(tree):
+                    samples.append(Sample(time_s, *memory, max(0.0, _shm_used_mib() - shm_before_mib)))
+                cost_s = time.monotonic() - start_s - time_s
+                # Instead of a sleep: the end of the command and a request to stop are seen at once.
+                received = signal.sigtimedwait(signals, max(interval_s, cost_s))
+                if received is None:
+                    tree = [root, *root.children(recursive=True)]
+                elif received.si_signo != signal.SIGCHLD:
+                    stopped_by = received.si_signo
+                    _end(tree)
+            wall_s = time.monotonic() - start_s
+            if process.returncode < 0:
+                _end(tree)
+            # A request to stop often comes twice (the program timeout, an impatient user); the answer is under way.
+            while stopped_by and signal.sigtimedwait(signals, 0):
+                pass
+    ended_by = stopped_by or max(0, -process.returncode)
+    return Measurement(tuple(samples), wall_s, 128 + ended_by if ended_by else process.returncode)
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen:
+    """Start `command`; when this returns it has replaced the copy of the calling program that forking makes."""
+    try:
+        return subprocess.Popen(command)
+    except FileNotFoundError:
+        raise CommandStartError(f"The command '{command[0]}' was not found; check its name and PATH.", 127) from None
+    except OSError as error:
+        message = f"The command '{command[0]}' cannot be executed: {error.strerror}."
+        raise CommandStartError(message, 126) from None
+
+
+def _tree_memory_mib(tree: list[psutil.Process]) -> tuple[float, float] | None:
+    """Sum PSS and RSS in MiB over the processes of `tree`, parents first; None if all of them have ended.
+
+    Every process is looked at by itself, because memory_profiler's ``include_children`` drops all the remaining
+    children at the first one that has just ended.
+    """
+    memory: dict[int, tuple[float, float]] = {}
+    for process in tree:
+        with suppress(psutil.NoSuchProcess, FileNotFoundError):
+            pss_mib, rss_mib = (
+                memory_profiler.memory_usage(process.pid, interval=0, backend=backend)[0]
+                for backend in ("psutil_pss", "psutil")
+            )
+            _, parent_rss_mib = memory.get(process.ppid(), (None, None))
+            if pss_mib is None:
+                _warn_unreadable(process)
+            # A process without memory is a zombie. One that equals its parent to the page is between vfork and
+            # exec, still runs in the parent's memory, and would double it.
+            elif rss_mib not in (0, parent_rss_mib):
+                memory[process.pid] = pss_mib, rss_mib
+    if not memory:
+        return None
+    return sum(pss_mib for pss_mib, _ in memory.values()), sum(rss_mib for _, rss_mib in memory.values())
+
+
+@functools.cache  # One warning for a process, not one for every sample.
+def _warn_unreadable(process: psutil.Process) -> None:
+    logger.warning("Process %d is not counted: its memory may not be read by this user.", process.pid)
+
+
+def _shm_used_mib() -> float:
+    """Give the used part of /dev/shm in MiB, 0 where there is none."""
+    try:
+        shm = os.statvfs("/dev/shm")
+    except FileNotFoundError:
+        return 0.0
+    return (shm.f_blocks - shm.f_bfree) * shm.f_frsize / 2**20
+
+
+@contextmanager
+def _guard() -> Iterator[IO[bytes]]:
+    """Give the pipe on which a watching process is told the root of a tree, which it kills unless this ends well."""
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # out of reach of what is sent to the group of the measuring process
+    )
+    try:
+        yield guard.stdin
+        with suppress(BrokenPipeError):
+            guard.stdin.write(b"farewell\n")
+    finally:
+        guard.stdin.close()
+        guard.wait()
+
+
+@contextmanager
+def _held_back(*signals: signal.Signals) -> Iterator[set[signal.Signals]]:
+    """Keep `signals` waiting for ``sigtimedwait``, and give those of them that the process does not ignore."""
+    watched = {number for number in signals if signal.getsignal(number) is not signal.SIG_IGN}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    try:
+        yield watched
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(processes: Iterable[psutil.Process]) -> None:
+    """Let `processes` and their descendants end, in the end by force."""
+    for patience_s, number in _ENDING:
+        deadline_s = time.monotonic() + patience_s
+        while (processes := _living(processes)) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+
+def _living(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
+    """Give those of `processes` that have not ended, and their descendants."""
+    living = set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                living |= {process, *process.children(recursive=True)}
+    return living

@@ -1,0 +1,60 @@
+"""Simulate one subject of the ADHD data: a run and its regressors table, offline."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from roistream import adhd
+from roistream.outputs import whole_file
+from roistream.reporting import reporting
+from roistream.simulation import simulate_run
+
+logger = logging.getLogger("roistream")
+
+
+def simulate_adhd(run: Path, confounds: Path, subject: str, n_volumes: int | None, seed: int) -> None:
+    """Write a subject's run and regressors in the layout of the ADHD data.
+
+    Parameters
+    ----------
+    run : path
+        The ``.nii.gz`` to write, about 45 MB for 176 volumes.
+    confounds : path
+        The tab-separated table to write: `roistream.adhd.REGRESSORS`, one row for each volume.
+    subject : str
+        The subject's id. Its data do not depend on the other subjects.
+    n_volumes : int or None
+        Length of the run; None for the length of this subject's real run.
+    seed : int
+        Of the random numbers. With the same seed as the simulated atlas, the 64 parcels that share a signal are the
+        atlas's with 64 labels.
+
+    Raises
+    ------
+    UserError
+        `n_volumes` is None and `subject` is none of the 40.
+    """
+    if n_volumes is None:
+        n_volumes = adhd.run_length(subject)
+    regressors = simulate_run(run, subject, n_volumes, seed)
+    with whole_file(confounds) as partial:
+        np.savetxt(
+            partial,
+            np.column_stack(list(regressors.values())),
+            delimiter="\t",
+            header="\t".join(regressors),
+            comments="",
+        )
+    logger.info("Simulated %d volumes of subject %s.", n_volumes, subject)
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log[0]):
+        simulate_adhd(
+            run=Path(snakemake.output.run),
+            confounds=Path(snakemake.output.confounds),
+            subject=snakemake.wildcards.subject,
+            n_volumes=snakemake.params.n_volumes,
+            seed=snakemake.params.seed,
+        )

@@ -1,0 +1,161 @@
+"""One conformance suite for all strategies: each gives, to the last bit, what a user of NiftiMasker gets."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nilearn.maskers import NiftiMasker
+
+from conftest import AFFINE, GRID, save_mask, save_run
+from roistream.cleaning import Cleaning
+from roistream.errors import UserError
+from roistream.strategies import STRATEGIES
+
+N_VOLUMES = 9
+
+# nilearn warns of 64-bit integers, rightly: few tools read them.
+pytestmark = pytest.mark.filterwarnings("ignore:Data array used to create a new image contains 64-bit ints:UserWarning")
+
+
+@pytest.fixture(params=list(STRATEGIES))
+def strategy(request):
+    return STRATEGIES[request.param].load()
+
+
+def nifti_masker(image, mask):
+    """Extract one region with nilearn itself, as float32."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Generation of a mask", UserWarning)
+        return NiftiMasker(mask_img=mask, standardize=None).fit_transform(image).astype(np.float32)
+
+
+def assert_conforms(strategy, image, masks, n_jobs=1):
+    """Compare all regions with NiftiMasker; return them."""
+    arrays = strategy(image, masks, n_jobs, Cleaning())
+    assert len(arrays) == len(masks)
+    for array, mask in zip(arrays, masks, strict=True):
+        assert array.dtype == np.dtype("=f4")
+        assert array.flags.c_contiguous
+        assert np.array_equal(array, nifti_masker(image, mask))
+    return arrays
+
+
+STORED = {
+    "float32": ("<f4", None),
+    "float64": ("<f8", None),
+    "int16": ("<i2", None),
+    "scaled int16": ("<i2", (0.0754, 3100.76)),
+    "int16 plus an intercept": ("<i2", (1.0, 5.0)),
+    "uint8": ("u1", None),
+    "uint16": ("<u2", None),
+    "int32": ("<i4", None),
+    "int64": ("<i8", None),
+    "scaled float32": ("<f4", (2.0, 1.5)),
+    "big-endian float32": (">f4", None),
+    "big-endian scaled int16": (">i2", (0.01, -3.0)),
+}
+
+
+def save_stored(path, dtype, scaling, rng):
+    """Save random values in the given type, with the scaling only in the header."""
+    dtype = np.dtype(dtype)
+    header = nib.Nifti1Header(endianness=">" if dtype.byteorder == ">" else "<")
+    header.set_data_shape((*GRID, N_VOLUMES))
+    header.set_data_dtype(dtype)
+    header.set_sform(AFFINE, code=1)
+    if scaling:
+        header["scl_slope"], header["scl_inter"] = scaling
+    header["vox_offset"] = 352
+    # Beyond the 24 bits that float32 keeps, where the type goes so far: rounding twice would show.
+    top = 100 if dtype.itemsize == 1 else 2**15 if dtype.itemsize == 2 else 2**31 if dtype.itemsize == 4 else 2**60
+    values = rng.standard_normal((*GRID, N_VOLUMES)) if dtype.kind == "f" else rng.integers(0, top, (*GRID, N_VOLUMES))
+    path.write_bytes(header.binaryblock + b"\0" * 4 + values.astype(dtype).tobytes(order="F"))
+    return path
+
+
+@pytest.mark.parametrize("stored", list(STORED))
+def test_every_type_of_image(strategy, tmp_path, masks, rng, stored):
+    assert_conforms(strategy, save_stored(tmp_path / "run.nii", *STORED[stored], rng), masks)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 5])
+def test_parallel_workers(strategy, tmp_path, masks, rng, n_jobs):
+    run = save_run(tmp_path / "run.nii.gz", rng.standard_normal((*GRID, N_VOLUMES)).astype(np.float32))
+    assert_conforms(strategy, run, masks, n_jobs)
+
+
+def test_images_of_more_than_joblib_hands_over_by_value(strategy, tmp_path, rng):
+    grid = (20, 21, 22)
+    run = save_run(tmp_path / "run.nii.gz", rng.standard_normal((*grid, 40)).astype(np.float32))
+    mask = save_mask(tmp_path / "region-1_mask.nii.gz", [(1, 2, 3), (19, 20, 21), (4, 0, 9)], grid)
+    assert_conforms(strategy, run, [mask, mask], n_jobs=2)
+
+
+def test_a_single_volume(strategy, tmp_path, masks, rng):
+    run = save_run(tmp_path / "run.nii", rng.standard_normal((*GRID, 1)).astype(np.float32))
+    assert [len(array) for array in assert_conforms(strategy, run, masks)] == [1, 1, 1]
+
+
+def test_an_unused_fifth_dimension(strategy, tmp_path, masks, rng):
+    data = rng.standard_normal((*GRID, N_VOLUMES)).astype(np.float32)
+    expected = assert_conforms(strategy, save_run(tmp_path / "run.nii", data), masks)
+    nib.Nifti1Image(data[..., None], AFFINE).to_filename(tmp_path / "five.nii")
+    assert nib.load(tmp_path / "five.nii").ndim == 5
+    if "nifti_masker" in strategy.__name__:
+        with pytest.raises(UserError, match="unused 5th dimension"):
+            strategy(tmp_path / "five.nii", masks, 1, Cleaning())
+        return
+    found = strategy(tmp_path / "five.nii", masks, 1, Cleaning())
+    assert all(map(np.array_equal, found, expected))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_that_are_not_finite_count_as_zero_and_are_reported(strategy, tmp_path, masks, rng, caplog, dtype):
+    data = rng.standard_normal((*GRID, N_VOLUMES)).astype(dtype)
+    data[2, 2, 2, 3:5] = np.nan, np.inf  # in the first two masks
+    data[0, 0, 0, 0] = np.nan  # in none
+    with caplog.at_level(logging.WARNING, "roistream"):
+        arrays = assert_conforms(strategy, save_run(tmp_path / "run.nii", data), masks)
+    assert [int((array == 0).sum()) for array in arrays] == [2, 2, 0]
+    if "nifti_masker" not in strategy.__name__:  # NiftiMasker itself does it in silence
+        assert "region-1_mask.nii.gz: 2 of 54 values were not finite" in caplog.text
+        assert "region-2_mask.nii.gz: 2 of 36 values were not finite" in caplog.text
+        assert "region-7" not in caplog.text
+
+
+def test_values_beyond_float32_are_refused(strategy, tmp_path, masks, rng):
+    data = rng.standard_normal((*GRID, N_VOLUMES))
+    data[2, 2, 2, 3] = 1e300
+    run = save_run(tmp_path / "run.nii", data)
+    with pytest.raises(UserError, match="beyond the range of float32"):
+        strategy(run, masks, 1, Cleaning())
+
+
+def test_the_real_scaled_run_of_nibabel(strategy, tmp_path):
+    run = Path(nib.__path__[0]) / "tests/data/functional.nii"
+    loaded = nib.load(run)
+    grid = loaded.shape[:3]
+    masks = [
+        save_mask(tmp_path / f"region-{label}_mask.nii.gz", voxels, grid, loaded.affine)
+        for label, voxels in {1: [(x, 9, 1) for x in range(grid[0])], 2: [(0, 0, 0), (8, 8, 2)]}.items()
+    ]
+    assert_conforms(strategy, run, masks, n_jobs=2)
+
+
+def test_shared_memory_does_not_outlive_the_job(tmp_path, masks, rng):
+    before = set(Path("/dev/shm").iterdir())
+    run = save_run(tmp_path / "run.nii", rng.standard_normal((*GRID, N_VOLUMES)))
+    STRATEGIES["shared_memory"].load()(run, masks, 2, Cleaning())
+    with pytest.raises(FileNotFoundError):
+        STRATEGIES["shared_memory"].load()(run, [*masks, tmp_path / "absent_mask.nii.gz"], 2, Cleaning())
+    assert {path for path in Path("/dev/shm").iterdir() if path.name.startswith("psm_")} <= before
+
+
+def test_the_registry_names_its_functions():
+    for name, entry in STRATEGIES.items():
+        assert entry.name == name
+        assert entry.load().__name__ == name
+        assert entry.load().__doc__

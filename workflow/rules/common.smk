@@ -1,0 +1,95 @@
+# The validated config, turned into the tables and functions that the rules use.
+
+import re
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+ROOT = Path(workflow.basedir)
+SCRIPTS = ROOT / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from roistream import adhd
+from roistream.configuration import check_configuration, check_inputs, chosen_strategies
+from roistream.errors import UserError
+from roistream.provenance import code_digest
+from roistream.regions import read_label_names, read_labels, select_labels
+from roistream.runs import Run, read_runs_table
+
+# A command line of ours runs in the interpreter that runs Snakemake, also when nothing is activated; in a job's conda
+# environment, if Snakemake makes one, it is that environment's.
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+PYTHON = "python" if CONDA else sys.executable
+
+
+@contextmanager
+def users_mistakes():
+    """Tell a user's mistake in Snakemake's words, without a traceback."""
+    try:
+        yield
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def find_runs():
+    """List the runs of each image, in order."""
+    if config["dataset"] not in ("simulated", "adhd"):
+        # Opening the runs is for the main process; jobs parse this file again.
+        table = read_runs_table(config["dataset"], inspect_files=workflow.is_main_process)
+    else:
+        folder = Path("resources", config["dataset"])
+        table = [
+            Run("large_fmri", folder / adhd.run_path(subject), folder / adhd.confounds_path(subject))
+            for subject in SUBJECTS
+        ]
+    return {image: [run for run in table if run.image == image] for image in dict.fromkeys(run.image for run in table)}
+
+
+def find_names():
+    """List the requested labels in order, with the name of each region."""
+    if config["atlas"] in ("simulated", "basc"):
+        names = {label: f"region-{label}" for label in range(1, config["resolution"] + 1)}
+    elif config["atlas_labels"]:
+        names = read_label_names(config["atlas_labels"])
+    else:
+        names = {label: f"region-{label}" for label in read_labels(config["atlas"])}
+    labels = select_labels(config["regions"], list(names), config["atlas"])
+    if config["empty_regions"] == "error":
+        absent = [label for label in labels if label not in names]
+        if absent:
+            raise UserError(
+                f"regions: the atlas {config['atlas']} has no label {absent[0]}; leave it out, "
+                "or set 'empty_regions: keep' for a column of NaN."
+            )
+    return {label: names.get(label, f"region-{label}") for label in labels}
+
+
+def code_of(script):
+    """Make a job's result depend on its script and on the modules that it imports."""
+    return code_digest(SCRIPTS / script)
+
+
+with users_mistakes():
+    check_configuration(config, yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text()))
+    check_inputs(config)
+    SUBJECTS = adhd.SUBJECT_IDS[: config["n_subjects"]]
+    RUNS = find_runs()
+    NAMES = find_names()
+    STRATEGIES = chosen_strategies(config["strategies"])
+
+IMAGES = list(RUNS)
+LABELS = list(NAMES)
+ATLAS = {
+    "simulated": f"resources/simulated/atlas_scale{config['resolution']:03}_dseg.nii.gz",
+    "basc": f"resources/basc/basc_scale{config['resolution']:03}_dseg.nii.gz",
+}.get(config["atlas"], config["atlas"])
+
+
+wildcard_constraints:
+    image="|".join(map(re.escape, IMAGES)),
+    strategy="|".join(STRATEGIES),
+    subject="|".join(adhd.SUBJECT_IDS),

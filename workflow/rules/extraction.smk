@@ -1,0 +1,29 @@
+# The extraction of all regions of an image by one strategy, measured from outside in a process tree of its own.
+
+
+rule extract_regions:
+    input:
+        image="results/{image}/{image}_bold.nii.gz",
+        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS),
+        regions="results/{image}/regions.tsv",
+    output:
+        timeseries=expand("results/{{image}}/{{strategy}}/region-{label}_timeseries.npy", label=LABELS),
+        means="results/{image}/{strategy}/timeseries.tsv",
+        facts="results/{image}/{strategy}/extraction.json",
+        trace="results/{image}/{strategy}/memory.tsv",
+        summary="results/{image}/{strategy}/memory.json",
+    log:
+        "logs/extract_regions/{image}/{strategy}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: config["n_jobs"]
+    params:
+        folder="results/{image}/{strategy}",
+        code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/measure_memory.py"
+        " --trace {output.trace} --summary {output.summary} --include {output.facts} --"
+        " {PYTHON:q} {SCRIPTS:q}/extract_regions.py"
+        " --strategy {wildcards.strategy} --image {input.image} --masks {input.masks}"
+        " --regions {input.regions} --out {params.folder} --n-jobs {threads}"
+        " 2>&1 | tee {log} >&2"

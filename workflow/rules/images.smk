@@ -1,0 +1,52 @@
+# The 4D images: subjects' runs, fetched or simulated, and their concatenation.
+
+
+rule fetch_adhd:
+    output:
+        runs=[f"resources/adhd/{adhd.run_path(subject)}" for subject in SUBJECTS],
+        confounds=[f"resources/adhd/{adhd.confounds_path(subject)}" for subject in SUBJECTS],
+        participants="resources/adhd/participants.tsv",
+    log:
+        "logs/fetch_adhd.log",
+    retries: 2
+    localrule: True
+    conda:
+        "../../envs/imaging.yaml"
+    params:
+        data_dir=config["data_dir"],
+        url=config["adhd_url"],
+        code=code_of("fetch_adhd.py"),
+    script:
+        "../../scripts/fetch_adhd.py"
+
+
+rule simulate_adhd:
+    output:
+        run=f"resources/simulated/{adhd.run_path('{subject}')}",
+        confounds=f"resources/simulated/{adhd.confounds_path('{subject}')}",
+    log:
+        "logs/simulate_adhd/{subject}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    params:
+        n_volumes=config["n_volumes"],
+        seed=config["seed"],
+        code=code_of("simulate_adhd.py"),
+    script:
+        "../../scripts/simulate_adhd.py"
+
+
+rule concatenate_runs:
+    input:
+        runs=lambda wildcards: [run.path for run in RUNS[wildcards.image]],
+    output:
+        image="results/{image}/{image}_bold.nii.gz",
+        run_lengths="results/{image}/runs.tsv",
+    log:
+        "logs/concatenate_runs/{image}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    params:
+        code=code_of("concatenate_runs.py"),
+    script:
+        "../../scripts/concatenate_runs.py"
