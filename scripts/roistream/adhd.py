@@ -52,6 +52,9 @@ SUBJECT_IDS = (
 )
 """In nilearn's order: the first N are the subjects that ``fetch_adhd(n_subjects=N)`` gives."""
 
+URL = "https://www.nitrc.org/frs/download.php/"
+"""Where nilearn gets the archives from, unless it is given a mirror."""
+
 PHENOTYPES = "ADHD200_40subs_motion_parameters_and_phenotypics.csv"
 """The phenotypic table of all subjects, relative to nilearn's ``adhd`` folder."""
 

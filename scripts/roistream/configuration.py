@@ -5,10 +5,29 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonschema import Draft202012Validator
 
 from roistream.errors import UserError
 from roistream.strategies import STRATEGIES
+
+
+def typed(value: Any) -> Any:
+    """Turn text that stands for a number, a truth value or null into it, also inside lists and mappings.
+
+    Snakemake's ``--config`` leaves ``null`` and whatever is inside a list or mapping as text.
+    """
+    if isinstance(value, Mapping):
+        return {key: typed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [typed(inner) for inner in value]
+    if isinstance(value, str):
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
+        return read if read is None or isinstance(read, bool | int | float) else value
+    return value
 
 
 def check_configuration(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:

@@ -119,8 +119,8 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
     command : sequence of str
         The program, looked up on ``PATH``, and its arguments.
     interval_s : float, default=0.05
-        Pause between samples in seconds. It lasts at least as long as the sample before it took (13 ms per GiB was
-        seen), to leave most of the time to the command.
+        Pause between samples in seconds. It lasts at least as long as the sample before it took (13 ms per GiB of
+        PSS were measured), so that looking takes no more than half of one core.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
     samples: list[Sample] = []
     stopped_by = None
     with _guard() as guard:
-        start_s = time.monotonic()
+        start_s = awake_s = time.monotonic()
         process = _start(command)
         guard.write(f"{process.pid}\n".encode())
         root = psutil.Process(process.pid)
@@ -151,9 +151,9 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
                 time_s = time.monotonic() - start_s
                 if memory := _tree_memory_mib(tree):
                     samples.append(Sample(time_s, *memory, max(0.0, _shm_used_mib() - shm_before_mib)))
-                cost_s = time.monotonic() - start_s - time_s
                 # Instead of a sleep: the end of the command and a request to stop are seen at once.
-                received = signal.sigtimedwait(signals, max(interval_s, cost_s))
+                received = signal.sigtimedwait(signals, max(interval_s, time.monotonic() - awake_s))
+                awake_s = time.monotonic()
                 if received is None:
                     tree = [root, *root.children(recursive=True)]
                 elif received.si_signo != signal.SIGCHLD:
@@ -251,7 +251,7 @@ def _held_back(*signals: signal.Signals) -> Iterator[set[signal.Signals]]:
 
 
 def _end(processes: Iterable[psutil.Process]) -> None:
-    """Let `processes` and their descendants end, in the end by force."""
+    """Let `processes` and their descendants end, by force if need be; parents first, as some replace lost children."""
     for patience_s, number in _ENDING:
         deadline_s = time.monotonic() + patience_s
         while (processes := _living(processes)) and time.monotonic() < deadline_s:
@@ -261,11 +261,11 @@ def _end(processes: Iterable[psutil.Process]) -> None:
                 process.send_signal(number)
 
 
-def _living(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
-    """Give those of `processes` that have not ended, and their descendants."""
-    living = set()
+def _living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Give those of `processes` that have not ended, and their descendants, each parent before its children."""
+    living: dict[psutil.Process, None] = {}
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE:
-                living |= {process, *process.children(recursive=True)}
-    return living
+                living |= dict.fromkeys([process, *process.children(recursive=True)])
+    return list(living)

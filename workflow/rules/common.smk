@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 ROOT = Path(workflow.basedir)
@@ -14,7 +13,7 @@ SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from roistream import adhd
-from roistream.configuration import check_configuration, check_inputs, chosen_strategies
+from roistream.configuration import check_configuration, check_inputs, chosen_strategies, typed
 from roistream.errors import UserError
 from roistream.provenance import code_digest
 from roistream.regions import read_label_names, read_labels, select_labels
@@ -28,11 +27,11 @@ PYTHON = "python" if CONDA else sys.executable
 
 @contextmanager
 def users_mistakes():
-    """Tell a user's mistake in Snakemake's words, without a traceback."""
+    """Stop with one sentence; a WorkflowError would add where in this file it was raised, which helps no user."""
     try:
         yield
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        sys.exit(f"ERROR: {error}")
 
 
 def find_runs():
@@ -74,6 +73,7 @@ def code_of(script):
 
 
 with users_mistakes():
+    config.update(typed(config))
     check_configuration(config, yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text()))
     check_inputs(config)
     SUBJECTS = adhd.SUBJECT_IDS[: config["n_subjects"]]

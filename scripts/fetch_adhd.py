@@ -1,0 +1,169 @@
+"""Fetch the ADHD data with nilearn, check every file, and link them into the working directory."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from nilearn import datasets
+
+from roistream import adhd
+from roistream.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
+from roistream.outputs import whole_file
+from roistream.reporting import reporting
+from roistream.volumes import open_stream
+
+logger = logging.getLogger("roistream")
+
+
+def fetch_adhd(
+    runs: Sequence[Path], confounds: Sequence[Path], participants: Path, data_dir: str | None, url: str | None
+) -> None:
+    """Fetch the first subjects of the ADHD data; what is in nilearn's cache already is not asked for again.
+
+    Parameters
+    ----------
+    runs, confounds : sequence of path
+        The links to make, one for each subject in the order of `roistream.adhd.SUBJECT_IDS`.
+    participants : path
+        The TSV to write: the phenotypic table of these subjects.
+    data_dir : str or None
+        nilearn's data folder; None for nilearn's default.
+    url : str or None
+        A mirror of the archives; None for the original server.
+
+    Raises
+    ------
+    UserError
+        The server cannot be reached or sends something else, or a file of the cache is damaged.
+    """
+    if data_dir is not None:
+        data_dir = str(Path(data_dir).expanduser())
+    url = (url or adhd.URL).rstrip("/") + "/"  # nilearn appends to it without a slash
+    folder = cache_folder("adhd", data_dir)
+    phenotypes = folder / adhd.PHENOTYPES
+    if phenotypes.exists():
+        with checking(phenotypes, fetched_now=False, url=url):
+            read_phenotypes(phenotypes)
+    subjects = adhd.SUBJECT_IDS[: len(runs)]
+    fetched = []
+    # One subject more each time. In one call nilearn keeps all subjects in a temporary folder until the last is there,
+    # throws them all away when one archive is damaged, and forgets that folder when the number of subjects changes.
+    for n_subjects, subject in enumerate(subjects, start=1):
+        logger.info("Subject %s, %d of %d.", subject, n_subjects, len(subjects))
+        fetched.append(fetch_subject(subject, n_subjects, folder, data_dir, url))
+    for (run, regressors), run_link, confounds_link in zip(fetched, runs, confounds, strict=True):
+        place_link(run, run_link)
+        place_link(regressors, confounds_link)
+    with checking(phenotypes, fetched_now=False, url=url):
+        write_participants(read_phenotypes(phenotypes), subjects, participants)
+
+
+def fetch_subject(subject: str, n_subjects: int, folder: Path, data_dir: str | None, url: str) -> tuple[Path, Path]:
+    """Fetch and check one subject, the last of `n_subjects`.
+
+    nilearn takes any file that exists for good. One that it left half unpacked in its temporary folder when it was
+    killed is moved into the cache by the next call; hence the checks, each time and of every file.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The run and the table of regressors, in the cache.
+    """
+    run, regressors = folder / adhd.run_path(subject), folder / adhd.confounds_path(subject)
+    run_is_new, regressors_are_new = not run.exists(), not regressors.exists()
+    remedy = f"run again, check the config key 'adhd_url', or place {adhd.run_path(subject)} and its table in {folder}"
+    with fetching(f"Subject {subject} of the ADHD data", url, remedy):
+        datasets.fetch_adhd(n_subjects=n_subjects, data_dir=data_dir, url=url, verbose=0)
+    with checking(run, run_is_new, url):
+        n_volumes = read_to_end(run)
+    with checking(regressors, regressors_are_new, url):
+        check_regressors(regressors, n_volumes)
+    return run, regressors
+
+
+def read_to_end(path: Path) -> int:
+    """Read a run to its end, check sum included, in bounded memory.
+
+    Returns
+    -------
+    int
+        Its number of volumes.
+
+    Raises
+    ------
+    ValueError
+        It is no 4D image, is damaged, or has not the amount of data that its header says.
+    """
+    size = 0
+    try:
+        image = nib.load(path)
+        with open_stream(path) as stream:
+            while chunk := stream.read(2**20):
+                size += len(chunk)
+    except EOFError:
+        raise ValueError("is cut off before its end") from None
+    except UNREADABLE as error:
+        raise ValueError(f"is damaged or no image ({error})") from error
+    if image.ndim != 4:
+        raise ValueError(f"is {image.ndim}D instead of 4D")
+    expected = image.dataobj.offset + np.prod(image.shape, dtype=np.int64) * image.get_data_dtype().itemsize
+    if size != expected:
+        raise ValueError(f"holds {size} bytes instead of the {expected} that its header tells of")
+    return image.shape[3]
+
+
+def check_regressors(path: Path, n_volumes: int) -> None:
+    """Raise a ValueError if a table of regressors is none, or has not one row for each volume."""
+    try:
+        n_rows = len(pd.read_csv(path, sep="\t"))
+    except ValueError as error:
+        raise ValueError(f"is no tab-separated table ({error})") from error
+    if n_rows != n_volumes:
+        raise ValueError(f"has {n_rows} rows for the {n_volumes} volumes of its run")
+
+
+def read_phenotypes(path: Path) -> pd.DataFrame:
+    """Read the phenotypic table of all subjects, as text, with the ids as index.
+
+    nilearn's own table lacks subjects: the file's ids have lost their leading zeros (nilearn issue 6190).
+
+    Raises
+    ------
+    ValueError
+        It is no such table.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"is no comma-separated table ({error})") from error
+    if "Subject" not in table:
+        raise ValueError("has no column 'Subject'")
+    n_digits = len(adhd.SUBJECT_IDS[0])
+    table["Subject"] = table["Subject"].str.strip().str.zfill(n_digits)
+    # The first column is a row number without a name.
+    named = [column for column in table if not column.startswith("Unnamed: ")]
+    return table[named].drop_duplicates("Subject").set_index("Subject")
+
+
+def write_participants(phenotypes: pd.DataFrame, subjects: Sequence[str], path: Path) -> None:
+    """Write the rows of these subjects, in order; what is not known is ``n/a``."""
+    missing = [subject for subject in subjects if subject not in phenotypes.index]
+    if missing:
+        logger.warning("The phenotypic table has no row for %s.", ", ".join(missing))
+    rows = phenotypes.reindex(subjects).fillna("").replace("", "n/a").rename_axis("Subject")
+    with whole_file(path) as partial:
+        rows.to_csv(partial, sep="\t", lineterminator="\n")
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log[0]):
+        fetch_adhd(
+            runs=[Path(path) for path in snakemake.output.runs],
+            confounds=[Path(path) for path in snakemake.output.confounds],
+            participants=Path(snakemake.output.participants),
+            data_dir=snakemake.params.data_dir,
+            url=snakemake.params.url,
+        )

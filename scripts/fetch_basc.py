@@ -1,0 +1,66 @@
+"""Fetch the BASC atlas with nilearn, check it, and link it into the working directory."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nilearn import datasets
+
+from roistream.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
+from roistream.reporting import reporting
+
+DATASET = "basc_multiscale_2015"
+URL = "https://ndownloader.figshare.com/files/1861819"
+
+
+def fetch_basc(atlas: Path, data_dir: str | None, resolution: int) -> None:
+    """Fetch the symmetric BASC parcellation; a file that is in nilearn's cache already is used without network.
+
+    Parameters
+    ----------
+    atlas : path
+        The link to make.
+    data_dir : str or None
+        nilearn's data folder; None for nilearn's default.
+    resolution : int
+        Number of parcels: 7, 12, 20, 36, 64, 122, 197, 325 or 444.
+
+    Raises
+    ------
+    UserError
+        The server cannot be reached or sends something else, or the file in the cache is no such atlas.
+    """
+    if data_dir is not None:
+        data_dir = str(Path(data_dir).expanduser())
+    file_name = f"template_cambridge_basc_multiscale_sym_scale{resolution:03}.nii.gz"
+    cached = cache_folder(DATASET, data_dir) / "template_cambridge_basc_multiscale_nii_sym" / file_name
+    is_new = not cached.exists()
+    with fetching("The BASC atlas", URL, f"run again, or place the file by hand as {cached.absolute()}"):
+        datasets.fetch_atlas_basc_multiscale_2015(data_dir=data_dir, resolution=resolution, verbose=0)
+    with checking(cached, is_new, URL):
+        check_labels(cached, resolution)
+    place_link(cached, atlas)
+
+
+def check_labels(path: Path, n_labels: int) -> None:
+    """Raise a ValueError if an image is not readable, not 3D, or does not hold exactly the labels 1 to `n_labels`."""
+    try:
+        image = nib.load(path)
+        labels = np.unique(np.asanyarray(image.dataobj))
+    except EOFError:
+        raise ValueError("is cut off before its end") from None
+    except (*UNREADABLE, ValueError) as error:
+        raise ValueError(f"is damaged or no image ({error})") from error
+    if image.ndim != 3:
+        raise ValueError(f"is {image.ndim}D instead of 3D")
+    if not np.array_equal(labels, np.arange(n_labels + 1)):
+        raise ValueError(f"does not hold exactly the labels 1 to {n_labels} and 0 for the background")
+
+
+if __name__ == "__main__":
+    with reporting(snakemake.log[0]):
+        fetch_basc(
+            atlas=Path(snakemake.output.atlas),
+            data_dir=snakemake.params.data_dir,
+            resolution=snakemake.params.resolution,
+        )

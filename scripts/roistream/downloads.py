@@ -1,0 +1,143 @@
+"""What the fetchers share: nilearn's downloads with one sentence for a failure, a sound cache, and links into it."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nibabel as nib
+import requests
+from nilearn.datasets import get_data_dirs
+
+from roistream.errors import UserError
+from roistream.outputs import whole_file
+from roistream.volumes import DAMAGE
+
+logger = logging.getLogger("roistream")
+
+UNREADABLE = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, EOFError, *DAMAGE)
+"""What nibabel and the decompressors raise for a file that is no image or is damaged."""
+
+
+def cache_folder(dataset: str, data_dir: str | None) -> Path:
+    """Give the folder in which nilearn keeps a dataset, whether it exists already or not.
+
+    Parameters
+    ----------
+    dataset : str
+        nilearn's name of the dataset.
+    data_dir : str or None
+        nilearn's data folder; None for nilearn's default, which follows ``NILEARN_SHARED_DATA`` and ``NILEARN_DATA``.
+    """
+    folders = [Path(folder, dataset) for folder in get_data_dirs(data_dir)]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+@contextmanager
+def fetching(what: str, url: str, remedy: str) -> Iterator[None]:
+    """Run one of nilearn's fetchers: its warnings go to the log, its failures become one sentence each.
+
+    Parameters
+    ----------
+    what : str
+        What is fetched; begins the sentence.
+    url : str
+        Where from, if the failure itself does not tell.
+    remedy : str
+        What the user can do; ends the sentence.
+
+    Raises
+    ------
+    UserError
+        The server cannot be reached, refuses, breaks off or sends something else; or the cache cannot be used.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except requests.RequestException as error:
+            source = error.request.url if error.request is not None else url
+            raise UserError(
+                f"{what} could not be fetched from {source} ({network_reason(error)}); {remedy}."
+            ) from error
+        except OSError as error:
+            if error.errno is not None:  # a full disk or the like: the operating system's own sentence says it
+                raise
+            reason = one_line(error).removeprefix("Fetching aborted: ")
+            raise UserError(f"{what} could not be fetched from {url} ({reason}); {remedy}.") from error
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{what} cannot be used as nilearn finds it ({one_line(error)}); {remedy}.") from error
+        finally:
+            for warning in caught:
+                logger.info("nilearn: %s", one_line(warning.message))
+
+
+def network_reason(error: requests.RequestException) -> str:
+    """Say in a few words why a download failed; requests and urllib3 wrap the reason in several exceptions."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answers {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off before the end of the file"
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer in time"
+    innermost: BaseException = error
+    while inner := next((part for part in wrapped(innermost) if isinstance(part, BaseException)), None):
+        innermost = inner
+    return one_line(innermost).rsplit(": ", 1)[-1]
+
+
+def wrapped(error: BaseException) -> tuple[object, ...]:
+    """List where an exception of requests or urllib3 may keep the one that caused it."""
+    return (getattr(error, "reason", None), getattr(error, "original_error", None), *error.args)
+
+
+def one_line(error: object) -> str:
+    """Give a message without its line breaks."""
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def checking(path: Path, fetched_now: bool, url: str) -> Iterator[None]:
+    """Check a file of nilearn's cache: a `ValueError` of the enclosed code says what is wrong with it.
+
+    A file that was there before is the user's: the error names it and asks to delete it. A file that the present call
+    has brought is removed, since nilearn would take it for good the next time.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    fetched_now : bool
+        Whether the present call has brought it.
+    url : str
+        Where from.
+
+    Raises
+    ------
+    UserError
+        The file is not what it should be.
+    """
+    try:
+        yield
+    except ValueError as problem:
+        if not fetched_now:
+            raise UserError(f"{path} {problem}; delete this file from nilearn's cache and run again.") from problem
+        path.unlink()
+        raise UserError(
+            f"{path} {problem} and was removed from nilearn's cache; run again, and if that does not help, "
+            f"ask those who offer {url}."
+        ) from problem
+
+
+def place_link(target: str | Path, link: Path) -> None:
+    """Make `link` a symbolic link to a file of the cache, with its absolute path.
+
+    Where the cache *is* the place asked for, the file stays as it is: a link would take its place and point to itself.
+    """
+    target = Path(target).absolute()
+    if link.parent.resolve() / link.name == target.resolve():
+        return
+    with whole_file(link) as partial:
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(target)
