@@ -12,13 +12,24 @@ from pathlib import Path
 
 import numpy as np
 
-from roistream.cleaning import Cleaning
+from roistream.cleaning import prepare_cleaning
 from roistream.errors import UserError
 from roistream.outputs import whole_file
-from roistream.regions import Region, read_mask, read_regions
+from roistream.regions import Mask, Region, find_voxels, read_mask, read_regions
 from roistream.reporting import reporting
+from roistream.runs import read_run_lengths
 from roistream.strategies import STRATEGIES
 from roistream.volumes import inspect
+
+CLEANING_OPTIONS = (
+    "smoothing_fwhm",
+    "detrend",
+    "standardize",
+    "standardize_confounds",
+    "low_pass",
+    "high_pass",
+    "t_r",
+)
 
 logger = logging.getLogger("roistream")
 
@@ -30,7 +41,9 @@ def extract_regions(
     out: Path,
     n_jobs: int = 1,
     regions: Path | None = None,
-    cleaning: Cleaning | None = None,
+    runs: Path | None = None,
+    confounds: Sequence[Path] = (),
+    cleaning: dict | None = None,
 ) -> None:
     """Extract regions and write their time series, their means and a summary.
 
@@ -50,26 +63,35 @@ def extract_regions(
     regions : path, optional
         ``regions.tsv``, in the order of the masks; gives the columns of ``timeseries.tsv`` their names. A region that it
         calls empty gets an array without voxels and a column of NaN; without it an empty mask is an error.
-    cleaning : Cleaning, optional
-        Signal cleaning; none by default.
+    runs : path, optional
+        ``runs.tsv`` of a concatenated image; its runs are then cleaned each by itself.
+    confounds : sequence of path
+        One table for each run, to be regressed out.
+    cleaning : dict, optional
+        Further options, see `roistream.cleaning.Cleaning`; none by default.
 
     Raises
     ------
     UserError
-        The image, a mask or the table is unusable.
+        The image, a mask, a table or an option is unusable.
     """
     source = inspect(image)
+    if cleaning and cleaning.get("smoothing_fwhm") and not STRATEGIES[strategy].smooths:
+        able = ", ".join(name for name, entry in STRATEGIES.items() if entry.smooths)
+        raise UserError(f"The strategy {strategy} cannot smooth; leave out smoothing_fwhm, or use one of {able}.")
+    prepared = prepare_cleaning(source, cleaning or {}, read_run_lengths(runs) if runs else None, confounds)
     stems = [mask.name.removesuffix(".gz").removesuffix(".nii").removesuffix("_mask") for mask in masks]
     if len(set(stems)) < len(stems):
         raise UserError("Two masks have the same file name; name each mask after its region.")
     names = [region.name for region in regions_of(regions, masks)] if regions else stems
-    empty = [not read_mask(mask, source.grid, source.affine).any() for mask in masks]
-    for mask, is_empty in zip(masks, empty, strict=True):
-        if is_empty and not regions:
-            raise UserError(f"{mask} is empty; leave it out.")
-    filled = [mask for mask, is_empty in zip(masks, empty, strict=True) if not is_empty]
-    extracted = iter(STRATEGIES[strategy].load()(image, filled, n_jobs, cleaning or Cleaning()))
-    arrays = [np.empty((source.n_volumes, 0), np.float32) if is_empty else next(extracted) for is_empty in empty]
+    located = [Mask(mask, find_voxels(read_mask(mask, source.grid, source.affine))) for mask in masks]
+    filled = [mask for mask in located if mask.voxels.size]
+    if len(filled) < len(located) and not regions:
+        empty = next(mask.path for mask in located if not mask.voxels.size)
+        raise UserError(f"{empty} is empty; leave it out.")
+    extracted = iter(STRATEGIES[strategy].load()(image, filled, n_jobs, prepared) if filled else [])
+    nothing = np.empty((source.n_volumes, 0), np.float32)
+    arrays = [next(extracted) if mask.voxels.size else nothing for mask in located]
     for stem, array in zip(stems, arrays, strict=True):
         with whole_file(out / f"{stem}_timeseries.npy") as partial:
             np.save(partial, array)
@@ -110,22 +132,40 @@ def write_means(arrays: Sequence[np.ndarray], names: Sequence[str], path: Path) 
         writer.writerows([f"{value:.9g}" for value in row] for row in zip(*means, strict=True))
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `extract_regions`."""
     parser = argparse.ArgumentParser(description="Extract the time series of regions from a 4D image.")
-    parser.add_argument("--strategy", required=True, choices=list(STRATEGIES), metavar="NAME", help=", ".join(STRATEGIES))
+    parser.add_argument(
+        "--strategy", required=True, choices=list(STRATEGIES), metavar="NAME", help=", ".join(STRATEGIES)
+    )
     parser.add_argument("--image", required=True, type=Path, help="4D NIfTI")
     parser.add_argument("--masks", required=True, type=Path, nargs="+", help="binary masks on the image's grid")
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     parser.add_argument("--n-jobs", type=int, default=1, help="parallel workers (default: 1)")
     parser.add_argument("--regions", type=Path, help="regions.tsv of the masks: names, and which may be empty")
-    arguments = parser.parse_args()
-    if arguments.n_jobs < 1:
+    parser.add_argument("--runs", type=Path, help="runs.tsv of the image: clean each run by itself")
+    parser.add_argument("--confounds", type=Path, nargs="+", default=(), help="one table of confounds for each run")
+    options = parser.add_argument_group("cleaning, named as in NiftiMasker")
+    options.add_argument("--smoothing-fwhm", type=float, metavar="MM")
+    options.add_argument("--detrend", action="store_true")
+    options.add_argument("--standardize", choices=("zscore_sample", "psc"))
+    options.add_argument("--standardize-confounds", action=argparse.BooleanOptionalAction, default=True)
+    options.add_argument("--low-pass", type=float, metavar="HZ")
+    options.add_argument("--high-pass", type=float, metavar="HZ")
+    options.add_argument("--t-r", type=float, metavar="SECONDS", help="default: the header's")
+    arguments = vars(parser.parse_args())
+    if arguments["n_jobs"] < 1:
         parser.error("argument --n-jobs: give a number of at least 1")
+    for name in ("smoothing_fwhm", "low_pass", "high_pass", "t_r"):
+        if arguments[name] is not None and not arguments[name] > 0:
+            parser.error(f"argument --{name.replace('_', '-')}: give a number above 0")
+    if arguments["low_pass"] and arguments["high_pass"] and arguments["low_pass"] <= arguments["high_pass"]:
+        parser.error("argument --low-pass: give a frequency above --high-pass")
+    arguments["cleaning"] = {name: arguments.pop(name) for name in CLEANING_OPTIONS}
     return arguments
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
     with reporting():
-        extract_regions(**vars(arguments))
+        extract_regions(**arguments)

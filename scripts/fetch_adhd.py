@@ -57,8 +57,10 @@ def fetch_adhd(
     for (run, regressors), run_link, confounds_link in zip(fetched, runs, confounds, strict=True):
         place_link(run, run_link)
         place_link(regressors, confounds_link)
+    phenotypes = cache_folder("adhd", data_dir) / adhd.PHENOTYPES
     with checking(phenotypes, fetched_now=False, url=url):
-        write_participants(read_phenotypes(phenotypes), subjects, participants)
+        table = read_phenotypes(phenotypes)
+    write_participants(table, subjects, participants)
 
 
 def fetch_subject(subject: str, n_subjects: int, folder: Path, data_dir: str | None, url: str) -> tuple[Path, Path]:
@@ -72,11 +74,12 @@ def fetch_subject(subject: str, n_subjects: int, folder: Path, data_dir: str | N
     tuple of pathlib.Path
         The run and the table of regressors, in the cache.
     """
-    run, regressors = folder / adhd.run_path(subject), folder / adhd.confounds_path(subject)
-    run_is_new, regressors_are_new = not run.exists(), not regressors.exists()
-    remedy = f"run again, check the config key 'adhd_url', or place {adhd.run_path(subject)} and its table in {folder}"
+    run_is_new = not (folder / adhd.run_path(subject)).exists()
+    regressors_are_new = not (folder / adhd.confounds_path(subject)).exists()
+    remedy = "check the network and the config key 'adhd_url', and run again"
     with fetching(f"Subject {subject} of the ADHD data", url, remedy):
-        datasets.fetch_adhd(n_subjects=n_subjects, data_dir=data_dir, url=url, verbose=0)
+        found = datasets.fetch_adhd(n_subjects=n_subjects, data_dir=data_dir, url=url, verbose=0)
+    run, regressors = Path(found.func[-1]), Path(found.confounds[-1])
     with checking(run, run_is_new, url):
         n_volumes = read_to_end(run)
     with checking(regressors, regressors_are_new, url):

@@ -34,11 +34,14 @@ def fetch_basc(atlas: Path, data_dir: str | None, resolution: int) -> None:
         data_dir = str(Path(data_dir).expanduser())
     file_name = f"template_cambridge_basc_multiscale_sym_scale{resolution:03}.nii.gz"
     cached = cache_folder(DATASET, data_dir) / "template_cambridge_basc_multiscale_nii_sym" / file_name
-    is_new = not cached.exists()
-    with fetching("The BASC atlas", URL, f"run again, or place the file by hand as {cached.absolute()}"):
-        datasets.fetch_atlas_basc_multiscale_2015(data_dir=data_dir, resolution=resolution, verbose=0)
-    with checking(cached, is_new, URL):
-        check_labels(cached, resolution)
+    with checking(cached, fetched_now=not cached.exists(), url=URL):
+        try:
+            with fetching("The BASC atlas", URL, f"run again, or place the file by hand as {cached.absolute()}"):
+                datasets.fetch_atlas_basc_multiscale_2015(data_dir=data_dir, resolution=resolution, verbose=0)
+        finally:
+            # Also when it has failed: nilearn reads the atlas, too, and its errors do not name the file.
+            if cached.exists():
+                check_labels(cached, resolution)
     place_link(cached, atlas)
 
 

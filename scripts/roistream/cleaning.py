@@ -6,9 +6,15 @@ What `NiftiMasker` does is the reference, to the last bit:
   ones float64; float32 and float64 stay (`working_dtype`);
 - values that are not finite become 0. This is NiftiMasker's policy (``ensure_finite``), and silent there; here their
   number is reported for each region wherever the strategy itself sees them;
+- smoothing comes first and acts on whole volumes, each by itself; then each region's time series are detrended,
+  filtered, freed of confounds and standardised by ``nilearn.signal.clean``, each voxel by itself. So both can be done to
+  a part of the image at a time without changing any bit of the result;
 - the result is rounded to float32 once, at the very end.
+
+nilearn is imported only when there is something to clean: the import takes longer than many an extraction.
 """
 
+import csv
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,13 +23,175 @@ from pathlib import Path
 import numpy as np
 
 from roistream.errors import UserError
+from roistream.regions import Mask
+from roistream.volumes import Image
 
 logger = logging.getLogger("roistream")
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """Signal cleaning of one image. The default is none."""
+    """Signal cleaning of one image, named as the parameters of NiftiMasker. The default is none.
+
+    Attributes
+    ----------
+    smoothing_fwhm : float, optional
+        Full width at half maximum of a Gaussian, in mm.
+    detrend : bool
+        Remove each voxel's linear trend.
+    standardize : {None, "zscore_sample", "psc"}
+        Nothing; zero mean and unit (sample) variance; percent of the mean signal.
+    standardize_confounds : bool
+        Standardise the confounds before they are regressed out.
+    low_pass, high_pass : float, optional
+        Cut-off frequencies of a Butterworth filter, in Hz.
+    t_r : float, optional
+        Repetition time in seconds; needed by the filters.
+    confounds : numpy.ndarray, optional
+        ``(n_volumes, n_confounds)``, regressed out of every voxel.
+    runs : numpy.ndarray, optional
+        ``(n_volumes,)``, the number of each volume's run: runs are cleaned each by itself. None: as one.
+    """
+
+    smoothing_fwhm: float | None = None
+    detrend: bool = False
+    standardize: str | None = None
+    standardize_confounds: bool = True
+    low_pass: float | None = None
+    high_pass: float | None = None
+    t_r: float | None = None
+    confounds: np.ndarray | None = None
+    runs: np.ndarray | None = None
+
+    @property
+    def filters(self) -> bool:
+        """Whether frequencies are filtered."""
+        return self.low_pass is not None or self.high_pass is not None
+
+    @property
+    def temporal(self) -> bool:
+        """Whether anything is done along time."""
+        return self.detrend or self.standardize is not None or self.filters or self.confounds is not None
+
+    def parameters(self) -> dict:
+        """Give what NiftiMasker and ``nilearn.signal.clean`` have in common, by their names."""
+        return {
+            "detrend": self.detrend,
+            "standardize": self.standardize,
+            "standardize_confounds": self.standardize_confounds,
+            "low_pass": self.low_pass,
+            "high_pass": self.high_pass,
+            "t_r": self.t_r,
+            "runs": self.runs,
+        }
+
+
+def prepare_cleaning(
+    image: Image,
+    options: dict,
+    run_lengths: Sequence[int] | None = None,
+    confounds: Sequence[Path] = (),
+) -> Cleaning:
+    """Fit cleaning options to an image, and check that they are possible for it.
+
+    Parameters
+    ----------
+    image : Image
+        The image to clean.
+    options : dict
+        Attributes of `Cleaning` other than `confounds` and `runs`. Without a ``t_r`` the header's is taken.
+    run_lengths : sequence of int, optional
+        Volumes of each run of a concatenated image, to clean each by itself.
+    confounds : sequence of path
+        One table for each run, in order: TSV or CSV with a header, one row for each volume.
+
+    Returns
+    -------
+    Cleaning
+        Complete.
+
+    Raises
+    ------
+    UserError
+        The options are impossible for this image, or a table does not fit it.
+    """
+    t_r = options.get("t_r") or image.t_r
+    options = {**options, "t_r": t_r}
+    matrix = read_confounds(confounds) if confounds else None
+    if matrix is not None and len(matrix) != image.n_volumes:
+        listed = ", ".join(map(str, confounds))
+        raise UserError(f"The confounds {listed} have {len(matrix)} rows, but {image.path} has {image.n_volumes} volumes.")
+    if run_lengths is not None and sum(run_lengths) != image.n_volumes:
+        raise UserError(
+            f"The table of runs counts {sum(run_lengths)} volumes, but {image.path} has {image.n_volumes}; "
+            "give the runs.tsv written with this image."
+        )
+    several = run_lengths is not None and len(run_lengths) > 1
+    runs = np.repeat(np.arange(len(run_lengths)), run_lengths) if several else None
+    cleaning = Cleaning(**options, confounds=matrix, runs=runs)
+    if cleaning.filters:
+        if t_r is None:
+            raise UserError(f"{image.path} has no TR in its header, which the filters need; set 't_r' (seconds).")
+        for name in ("low_pass", "high_pass"):
+            if (options.get(name) or 0) >= 0.5 / t_r:
+                raise UserError(
+                    f"{name} {options[name]} Hz is not below half the sampling rate, {0.5 / t_r:.4g} Hz at a TR of {t_r} s; "
+                    "lower it."
+                )
+    if not cleaning.standardize_confounds and matrix is not None and runs is not None:
+        # nilearn.signal.clean loses this option on its way to the single run (0.13.1, _process_runs).
+        raise UserError(
+            "standardize_confounds: false has no effect in nilearn when runs are cleaned each by itself; "
+            "leave it out, or set per_run: false."
+        )
+    return cleaning
+
+
+def read_confounds(paths: Sequence[Path]) -> np.ndarray:
+    """Read the confounds of all runs.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Tables with a header, separated by tabs or commas, with the same columns.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, ``(n_volumes, n_confounds)``, the runs one below the other.
+
+    Raises
+    ------
+    UserError
+        A table is missing, its columns differ from the first one's, or a value is no finite number.
+    """
+    columns: list[str] | None = None
+    rows: list[list[float]] = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"The confounds {path} cannot be read ({error}); check the path.") from error
+        lines = text.splitlines()
+        separator = "\t" if lines and "\t" in lines[0] else ","
+        table = list(csv.reader(lines, delimiter=separator))
+        header = [name.strip() for name in table[0]] if table else []
+        if columns is None:
+            columns = header
+        if header != columns:
+            raise UserError(f"The confounds {path} have other columns than {paths[0]}; give the same for all runs.")
+        for number, row in enumerate(table[1:], start=2):
+            try:
+                values = [float(value) for value in row]
+            except ValueError:
+                values = [np.nan]
+            if len(values) != len(columns) or not np.isfinite(values).all():
+                raise UserError(
+                    f"The confounds {path}, line {number}: {len(columns)} finite numbers expected; "
+                    "fill in or drop what is missing."
+                )
+            rows.append(values)
+    return np.array(rows, np.float64).reshape(len(rows), len(columns or ()))
 
 
 def working_dtype(dtype: np.dtype) -> np.dtype:
@@ -47,10 +215,10 @@ def finite_values(values: np.ndarray) -> tuple[np.ndarray, int]:
         How many have been set to 0.
     """
     values = np.array(values, working_dtype(values.dtype), order="C")
-    not_finite = ~np.isfinite(values)
-    n_not_finite = int(np.count_nonzero(not_finite))
+    finite = np.isfinite(values)
+    n_not_finite = values.size - int(np.count_nonzero(finite))
     if n_not_finite:
-        values[not_finite] = 0
+        values[~finite] = 0
     return values, n_not_finite
 
 
@@ -69,6 +237,28 @@ def as_float32(values: np.ndarray) -> np.ndarray:
         raise UserError("The image holds values beyond the range of float32 (3.4e38); rescale it.") from None
 
 
+def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
+    """Do to the finite values of one region what is done along time, and round to float32.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        ``(n_volumes, n_voxels)``, in the working type and C order: another order of summation would be other bits.
+    cleaning : Cleaning
+        Its temporal part is applied.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, C order, ``(n_volumes, n_voxels)``.
+    """
+    if cleaning.temporal:
+        from nilearn import signal
+
+        values = signal.clean(values, confounds=cleaning.confounds, **cleaning.parameters())
+    return as_float32(values)
+
+
 def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int]:
     """Turn the values of one region into its time series.
 
@@ -77,7 +267,7 @@ def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarr
     values : numpy.ndarray
         ``(n_volumes, n_voxels)``, as nibabel gives them.
     cleaning : Cleaning
-        What to do to them.
+        Its temporal part is applied.
 
     Returns
     -------
@@ -87,16 +277,19 @@ def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarr
         Values that were not finite and have been set to 0 beforehand.
     """
     values, n_not_finite = finite_values(values)
-    return as_float32(values), n_not_finite
+    return clean_time_series(values, cleaning), n_not_finite
 
 
-def collect(results: Iterable[tuple[np.ndarray, int]], masks: Sequence[Path]) -> list[np.ndarray]:
+def report_not_finite(mask: Mask, n_not_finite: int, n_values: int) -> None:
+    """Tell how many values of a region count as 0."""
+    if n_not_finite:
+        logger.warning("%s: %d of %d values were not finite and count as 0.", mask.path.name, n_not_finite, n_values)
+
+
+def collect(results: Iterable[tuple[np.ndarray, int]], masks: Sequence[Mask]) -> list[np.ndarray]:
     """Keep the time series of `region_time_series` and report what was not finite in them."""
     arrays = []
     for (array, n_not_finite), mask in zip(results, masks, strict=True):
-        if n_not_finite:
-            logger.warning(
-                "%s: %d of %d values were not finite and count as 0.", Path(mask).name, n_not_finite, array.size
-            )
+        report_not_finite(mask, n_not_finite, array.size)
         arrays.append(array)
     return arrays

@@ -7,9 +7,18 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
 
 from roistream.errors import UserError
 from roistream.strategies import STRATEGIES
+
+# JSON counts 6.0 as an integer; Python does not take it for a number of things.
+Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
 
 
 def typed(value: Any) -> Any:
@@ -43,8 +52,10 @@ def check_configuration(config: Mapping[str, Any], schema: Mapping[str, Any]) ->
     properties = schema["properties"]
     for key in config:
         if key not in properties:
-            raise UserError(f"config key {key!r} is unknown{suggestion(key, properties)}; the keys are {', '.join(properties)}.")
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
+            raise UserError(
+                f"config key {key!r} is unknown{suggestion(key, properties)}; the keys are {', '.join(properties)}."
+            )
+    errors = sorted(Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
     for error in errors:
         if not error.absolute_path:
             raise UserError(f"config: {error.message}; take it over from config.yaml.")
@@ -64,7 +75,9 @@ def chosen_strategies(strategies: str | list[str]) -> list[str]:
         return list(STRATEGIES)
     for name in strategies:
         if name not in STRATEGIES:
-            raise UserError(f"strategy {name!r} is unknown{suggestion(name, STRATEGIES)}; choose from {', '.join(STRATEGIES)}.")
+            raise UserError(
+                f"strategy {name!r} is unknown{suggestion(name, STRATEGIES)}; choose from {', '.join(STRATEGIES)}."
+            )
     return strategies
 
 
@@ -90,4 +103,6 @@ def check_inputs(config: Mapping[str, Any]) -> None:
                 "paths are relative to the working directory."
             )
     if config["atlas_labels"] and config["atlas"] in ("simulated", "basc"):
-        raise UserError(f"config key 'atlas_labels' names the regions of your own atlas, but 'atlas' is {config['atlas']}; remove one.")
+        raise UserError(
+            f"config key 'atlas_labels' names the regions of your own atlas, but 'atlas' is {config['atlas']}; remove one."
+        )

@@ -1,6 +1,7 @@
 """What the fetchers share: nilearn's downloads with one sentence for a failure, a sound cache, and links into it."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ UNREADABLE = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataEr
 
 
 def cache_folder(dataset: str, data_dir: str | None) -> Path:
-    """Give the folder in which nilearn keeps a dataset, whether it exists already or not.
+    """Give the folder in which nilearn keeps a dataset, or is going to: the first that exists or can be made.
 
     Parameters
     ----------
@@ -31,7 +32,14 @@ def cache_folder(dataset: str, data_dir: str | None) -> Path:
         nilearn's data folder; None for nilearn's default, which follows ``NILEARN_SHARED_DATA`` and ``NILEARN_DATA``.
     """
     folders = [Path(folder, dataset) for folder in get_data_dirs(data_dir)]
-    return next((folder for folder in folders if folder.is_dir()), folders[0])
+    existing = [folder for folder in folders if folder.is_dir()]
+    return [*existing, *filter(can_be_made, folders), *folders][0]
+
+
+def can_be_made(folder: Path) -> bool:
+    """Tell whether a folder could be made: the nearest one above it that exists is writable."""
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    return above.is_dir() and os.access(above, os.W_OK)
 
 
 @contextmanager
@@ -64,7 +72,7 @@ def fetching(what: str, url: str, remedy: str) -> Iterator[None]:
         except OSError as error:
             if error.errno is not None:  # a full disk or the like: the operating system's own sentence says it
                 raise
-            reason = one_line(error).removeprefix("Fetching aborted: ")
+            reason = one_line(str(error).partition(":\nURL: ")[0]).removeprefix("Fetching aborted: ")
             raise UserError(f"{what} could not be fetched from {url} ({reason}); {remedy}.") from error
         except (KeyError, ValueError) as error:
             raise UserError(f"{what} cannot be used as nilearn finds it ({one_line(error)}); {remedy}.") from error

@@ -38,7 +38,11 @@ def code_digest(script: str | Path) -> str:
 
 @cache
 def read_module(path: Path, root: Path) -> tuple[str, tuple[Path, ...]]:
-    """Parse a module; return its code without comments, and the files below `root` that it may import."""
+    """Parse a module; return its code without comments, and the files below `root` that it may import.
+
+    Importing a module runs the ``__init__.py`` of the packages around it. A package that uses `importlib` is taken for a
+    registry, which may import any file beside it.
+    """
     tree = ast.parse(path.read_bytes())
     names = set()
     for node in ast.walk(tree):
@@ -46,11 +50,10 @@ def read_module(path: Path, root: Path) -> tuple[str, tuple[Path, ...]]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    files = []
+    files = list(path.parent.glob("*.py")) if path.name == "__init__.py" and "importlib" in names else []
     for name in names:
         base = root.joinpath(*name.split("."))
-        candidates = [base.with_suffix(".py"), base / "__init__.py"]
-        if (base / "__init__.py").exists():
-            candidates += base.glob("*.py")  # a registry imports the files beside it by name
+        packages = [base, *base.parents[: name.count(".")]]
+        candidates = [base.with_suffix(".py"), *(package / "__init__.py" for package in packages)]
         files += [file for file in candidates if file.exists()]
     return ast.unparse(tree), tuple(files)

@@ -1,16 +1,16 @@
 """Atlas labels, binary masks and the voxels they select."""
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from roistream.errors import UserError
 from roistream.outputs import whole_file
-from roistream.volumes import load_header, new_header, write_image
+from roistream.volumes import new_header, read_volume, write_image
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Region:
 
 def write_regions(regions: Sequence[Region], path: str | Path) -> None:
     """Write ``regions.tsv``, one row for each requested region."""
-    with whole_file(path) as partial, partial.open("w", newline="") as stream:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, [field.name for field in fields(Region)], delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows({**asdict(region), "coverage": f"{region.coverage:.4f}"} for region in regions)
@@ -51,7 +51,7 @@ def write_regions(regions: Sequence[Region], path: str | Path) -> None:
 def read_regions(path: str | Path) -> list[Region]:
     """Read what `write_regions` wrote."""
     try:
-        with Path(path).open(newline="") as stream:
+        with Path(path).open(newline="", encoding="utf-8") as stream:
             return [
                 Region(
                     int(row["label"]),
@@ -75,8 +75,8 @@ def read_atlas(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     path : path
-        A 3D image (a trailing axis of length 1 is dropped) of whole numbers; 0 is the background, and voxels that are not
-        finite belong to it.
+        A 3D image (a trailing axis of length 1 is dropped) of whole numbers; 0 is the background, and voxels that are
+        not finite belong to it.
 
     Returns
     -------
@@ -90,27 +90,15 @@ def read_atlas(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     UserError
         The image is unreadable, not 3D, or holds values that are no labels.
     """
-    loaded = load_header(path)
-    shape = loaded.shape
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3:
-        raise UserError(
-            f"{path} is {len(shape)}D (shape {shape}), an atlas must be a 3D label image; give one label a voxel."
-        )
-    try:
-        values = np.asarray(loaded.dataobj).reshape(shape)
-    except (EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read to its end ({error}); copy or download it again.") from error
-    if values.dtype.kind not in "iufb":
-        raise UserError(f"{path} holds values of type {values.dtype}; an atlas must hold whole numbers.")
+    values, affine = read_volume(path)
     finite = np.where(np.isfinite(values), values, 0)
-    labels = finite.astype(np.int32)
-    if not np.array_equal(labels, finite):
+    if (finite != np.trunc(finite)).any():
         raise UserError(f"{path} holds values that are not whole numbers; give a label image, not a probability map.")
-    if (labels < 0).any():
+    if (finite < 0).any():
         raise UserError(f"{path} holds negative labels; number the regions from 1 up.")
-    return labels, loaded.affine
+    if (finite > np.iinfo(np.int32).max).any():
+        raise UserError(f"{path} holds labels beyond {np.iinfo(np.int32).max}; number the regions from 1 up.")
+    return finite.astype(np.int32), affine
 
 
 def read_labels(path: str | Path) -> list[int]:
@@ -130,30 +118,29 @@ def read_label_names(path: str | Path) -> dict[int, str]:
     Raises
     ------
     UserError
-        A column is missing, an index is no whole number, or an index or name occurs twice.
+        The file is no such table, an index is no whole number, or an index or name occurs twice.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist; check the config key 'atlas_labels'.")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, delimiter="\t")
-        missing = {"index", "name"} - set(reader.fieldnames or ())
-        if missing:
-            raise UserError(
-                f"{path} lacks the column {min(missing)!r}; atlas_labels is a TSV with columns index and name."
-            )
-        names: dict[int, str] = {}
-        for row in reader:
-            index, name = row["index"] or "", (row["name"] or "").strip()
-            if not index.strip().isdecimal() or not name:
-                raise UserError(
-                    f"{path}, line {reader.line_num}: index {index!r} with name {name!r}; give a whole number and a name."
-                )
-            if int(index) in names or name in names.values():
-                raise UserError(
-                    f"{path}, line {reader.line_num}: {index} {name!r} occurs twice; make indices and names unique."
-                )
-            names[int(index)] = name
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, delimiter="\t", strict=True)
+            columns = tuple(reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise UserError(f"{path} is not readable as tab-separated text ({error}); save it as TSV in UTF-8.") from error
+    missing = {"index", "name"} - set(columns)
+    if missing:
+        raise UserError(f"{path} lacks the column {min(missing)!r}; atlas_labels is a TSV with columns index and name.")
+    names: dict[int, str] = {}
+    for line, row in rows:
+        index, name = row["index"] or "", (row["name"] or "").strip()
+        if not index.strip().isdecimal() or not name:
+            raise UserError(f"{path}, line {line}: index {index!r} with name {name!r}; give a whole number and a name.")
+        if int(index) in names or name in names.values():
+            raise UserError(f"{path}, line {line}: {index} {name!r} occurs twice; make indices and names unique.")
+        names[int(index)] = name
     return {index: name for index, name in names.items() if index != 0}
 
 
@@ -172,14 +159,16 @@ def select_labels(requested: int | str | Sequence[int], available: Sequence[int]
     Raises
     ------
     UserError
-        More labels are asked for than there are, or one of them twice.
+        There are no labels, more are asked for than there are, or one of them twice.
     """
+    if not available:
+        raise UserError(f"regions: {atlas} has no labels; check 'atlas' and 'atlas_labels'.")
     if requested == "all":
         return list(available)
     if isinstance(requested, int):
         if requested > len(available):
             raise UserError(
-                f"regions: {requested} asked for, but {atlas} has {len(available)} labels; ask for at most {len(available)}."
+                f"regions: {requested} asked for, but {atlas} has {len(available)} labels; ask for at most that many."
             )
         return list(available[:requested])
     twice = sorted({label for label in requested if list(requested).count(label) > 1})
@@ -202,17 +191,20 @@ def count_regions(
     names : dict
         The requested labels, in order, and their names.
     """
-    before = np.bincount(atlas.ravel(), minlength=max(names) + 1)
-    after = np.bincount(resampled.ravel(), minlength=max(names) + 1)
-    inside = np.bincount(
-        atlas[inside_grid(atlas.shape, atlas_affine, resampled.shape, affine)], minlength=max(names) + 1
-    )
+    before, after = count_voxels(atlas), count_voxels(resampled)
+    inside = count_voxels(atlas[inside_grid(atlas.shape, atlas_affine, resampled.shape, affine)])
     regions = []
     for label, name in names.items():
         coverage = inside[label] / before[label] if before[label] else 0.0
         status = "empty" if after[label] == 0 else "partial" if inside[label] < before[label] else "ok"
-        regions.append(Region(label, name, int(before[label]), int(after[label]), float(coverage), status))
+        regions.append(Region(label, name, before[label], after[label], coverage, status))
     return regions
+
+
+def count_voxels(labels: np.ndarray) -> Counter[int]:
+    """Count the voxels of each label; labels may be far apart (those of the Allen atlas go up to 614,454,277)."""
+    present, counts = np.unique(labels, return_counts=True)
+    return Counter(dict(zip(present.tolist(), counts.tolist(), strict=True)))
 
 
 def inside_grid(
@@ -261,20 +253,36 @@ def read_mask(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray) 
     UserError
         The mask is unreadable, lies on another grid, or is not binary.
     """
-    loaded = load_header(path)
-    if tuple(loaded.shape) != tuple(grid):
-        raise UserError(
-            f"{path} has the grid {tuple(loaded.shape)}, the image has {tuple(grid)}; resample the mask to the image."
-        )
+    values, mask_affine = read_volume(path)
+    if values.shape != tuple(grid):
+        raise UserError(f"{path} has the grid {values.shape}, the image has {tuple(grid)}; resample the mask to the image.")
     # NiftiMasker's own criterion; where it fails NiftiMasker resamples the image, at great cost, and calls it masking.
-    if not np.allclose(loaded.affine, affine):
+    if not np.allclose(mask_affine, affine):
         raise UserError(f"{path} has another affine than the image; resample the mask to the image.")
-    try:
-        values = np.asarray(loaded.dataobj)
-    except (EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read to its end ({error}); make the mask again.") from error
     mask = values != 0
     inside = values[mask]
     if inside.size and not (inside == inside[0]).all():
         raise UserError(f"{path} holds more than one value beside 0; give one binary mask for each region.")
     return mask
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A region's mask as the strategies receive it.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The mask's file.
+    voxels : numpy.ndarray
+        int64; where the region's voxels lie in a volume of the file (x fastest), in the order of the time series' columns,
+        which is C order of the mask (z fastest).
+    """
+
+    path: Path
+    voxels: np.ndarray
+
+
+def find_voxels(mask: np.ndarray) -> np.ndarray:
+    """Locate a mask's voxels; see `Mask.voxels`."""
+    return np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")

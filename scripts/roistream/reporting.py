@@ -32,16 +32,21 @@ def reporting(log_file: str | Path | None = None) -> Iterator[None]:
     root = logging.getLogger()
     root.handlers.clear()
     root.setLevel(logging.INFO)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if log_file is not None:
-        Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
-    for handler in handlers:
+    handlers: list[logging.Handler] = []
+
+    def add(handler: logging.Handler) -> None:
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
         root.addHandler(handler)
+        handlers.append(handler)
+
+    add(logging.StreamHandler(sys.stderr))
+    formatwarning = warnings.formatwarning
     warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}"
     logging.captureWarnings(True)
     try:
+        if log_file is not None:
+            Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+            add(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
         yield
     except UserError as error:
         logger.error("%s", error)
@@ -65,3 +70,4 @@ def reporting(log_file: str | Path | None = None) -> Iterator[None]:
             root.removeHandler(handler)
             handler.close()
         logging.captureWarnings(False)
+        warnings.formatwarning = formatwarning

@@ -134,7 +134,7 @@ def check_runs_fit(runs: Sequence[Image]) -> None:
 
 def write_run_lengths(runs: Sequence[Image], path: str | Path) -> None:
     """Write where each run lies in the concatenated image: columns ``run``, ``first_volume``, ``n_volumes``."""
-    with whole_file(path) as partial, partial.open("w", newline="") as stream:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(["run", "first_volume", "n_volumes"])
         first_volume = 0
@@ -146,7 +146,7 @@ def write_run_lengths(runs: Sequence[Image], path: str | Path) -> None:
 def read_run_lengths(path: str | Path) -> list[int]:
     """Read the number of volumes of each run from what `write_run_lengths` wrote."""
     try:
-        with Path(path).open(newline="") as stream:
+        with Path(path).open(newline="", encoding="utf-8") as stream:
             return [int(row["n_volumes"]) for row in csv.DictReader(stream, delimiter="\t")]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no table of runs ({error}); give the runs.tsv of the concatenated image.") from error

@@ -40,7 +40,7 @@ TISSUES = ("csf", "gm", "wm")
 TISSUE_BOUNDS = (0.45, 0.76)
 """Intensities of the T1 template that part cerebrospinal fluid from grey matter, and grey from white matter."""
 
-MEAN_INTENSITY = 9_000.0
+MEAN_INTENSITY = 8_000.0
 """Mean of the brain, in the arbitrary units of the ADHD data."""
 
 SLOW_BAND = (0.01, 0.1)

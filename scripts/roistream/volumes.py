@@ -180,35 +180,60 @@ def inspect(path: str | Path) -> Image:
     UserError
         The file is missing, unreadable, not 4D, or holds values that are not real numbers.
     """
-    path = Path(path)
-    loaded = load_header(path)
-    shape = tuple(int(n) for n in loaded.shape)
-    while len(shape) > 4 and shape[-1] == 1:
-        shape = shape[:-1]
+    loaded, shape = load_header(path, 4)
     if len(shape) != 4:
-        raise UserError(
-            f"{path} is {len(shape)}D (shape {shape}), a run must be 4D; give the time series, not a single volume."
-        )
+        raise UserError(f"{path} is {len(shape)}D (shape {shape}), a run must be 4D; give a time series of volumes.")
+    return describe(Path(path), loaded, shape)
+
+
+def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a 3D image, such as a mask or an atlas.
+
+    Parameters
+    ----------
+    path : path
+        As for `inspect`; trailing axes of length 1 are dropped.
+
+    Returns
+    -------
+    values : numpy.ndarray
+        3D, Fortran order, of the type that nibabel gives.
+    affine : numpy.ndarray
+        4 × 4, in mm.
+
+    Raises
+    ------
+    UserError
+        The file is missing, unreadable, damaged or not 3D.
+    """
+    loaded, shape = load_header(path, 3)
+    if len(shape) != 3:
+        raise UserError(f"{path} is {len(shape)}D (shape {shape}), but a 3D image is needed here; give a single volume.")
+    image = describe(Path(path), loaded, (*shape, 1))
+    [block] = read_blocks(image, whole_volumes=True)
+    return block.values.reshape(shape, order="F"), image.affine
+
+
+def describe(path: Path, loaded: nib.spatialimages.SpatialImage, shape: tuple[int, ...]) -> Image:
+    """Check what nibabel found and keep what reading needs."""
     if 0 in shape:
         raise UserError(f"{path} has no voxels or no volumes (shape {shape}); give another file.")
     proxy = loaded.dataobj
     if not isinstance(proxy, ArrayProxy) or proxy.order != "F":
         raise UserError(f"{path} is no NIfTI image ({type(loaded).__name__}); convert it to NIfTI.")
     if proxy.dtype.kind not in "iuf" or proxy.dtype.itemsize > 8:
-        raise UserError(
-            f"{path} holds values of type {proxy.dtype}; convert it to an integer type, float32 or float64."
-        )
+        raise UserError(f"{path} holds values of type {proxy.dtype}; convert it to an integer type, float32 or float64.")
     layout = VolumeLayout(shape[:3], shape[3], proxy.dtype, int(proxy.offset), proxy.slope, proxy.inter)
     return Image(path, Path(proxy.file_like), layout, loaded.affine, loaded.header)
 
 
-def load_header(path: str | Path) -> nib.spatialimages.SpatialImage:
-    """Open an image with nibabel, data untouched; what fails becomes a `UserError` that names the file."""
+def load_header(path: str | Path, n_dimensions: int) -> tuple[nib.spatialimages.SpatialImage, tuple[int, ...]]:
+    """Open an image with nibabel, data untouched; drop axes of length 1 behind the last that is expected."""
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path.")
     try:
-        return nib.load(path)
+        loaded = nib.load(path)
     except (
         nib.filebasedimages.ImageFileError,
         nib.spatialimages.HeaderDataError,
@@ -217,6 +242,10 @@ def load_header(path: str | Path) -> nib.spatialimages.SpatialImage:
         *DAMAGE,
     ) as error:
         raise UserError(f"{path} cannot be read as an image ({error}); check or replace the file.") from error
+    shape = tuple(int(n) for n in loaded.shape)
+    while len(shape) > n_dimensions and shape[-1] == 1:
+        shape = shape[:-1]
+    return loaded, shape
 
 
 def read_blocks(image: Image, max_bytes: int = BLOCK_BYTES, whole_volumes: bool = False) -> Iterator[Block]:
@@ -319,7 +348,8 @@ def drain(stream: BinaryIO, name: str, layout: VolumeLayout) -> None:
 def truncated(name: str, layout: VolumeLayout, reached: int) -> UserError:
     """Word the error for a file that ends early."""
     return UserError(
-        f"{name} ends early: {layout.n_volumes} volumes expected, {reached} complete; the file was cut off, copy or download it again."
+        f"{name} ends early: {layout.n_volumes} volumes expected, {reached} complete; "
+        "the file was cut off, copy or download it again."
     )
 
 
@@ -336,7 +366,7 @@ def open_stream(path: Path) -> Iterator[BinaryIO]:
     """Open a file for one sequential pass, decompressing by its ending as nibabel does."""
     with path.open("rb", buffering=0) as file:
         ending = path.suffix.lower()
-        if ending == ".gz":
+        if ending in (".gz", ".mgz"):
             # The reader under igzip.open: it decompresses straight into the block, without a buffer of its own between.
             yield _GzipReader(file, 2**19)
         elif ending == ".bz2":

@@ -8,14 +8,15 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
-import compare_memory as script
 import matplotlib
 import matplotlib.text
 import pytest
-from compare_memory import compare_memory
 from matplotlib.colors import to_rgb
 from matplotlib.transforms import Bbox
 from PIL import Image
+
+import compare_memory as script
+from compare_memory import compare_memory
 from roistream.comparison import COLUMNS, SHADES, Summary, draw_comparison, format_value, strategy_colour
 from roistream.errors import UserError
 from roistream.strategies import STRATEGIES

@@ -12,9 +12,12 @@ from nilearn.maskers import NiftiMasker
 from conftest import AFFINE, GRID, save_mask, save_run
 from roistream.cleaning import Cleaning
 from roistream.errors import UserError
+from roistream.regions import Mask, find_voxels, read_mask
 from roistream.strategies import STRATEGIES
+from roistream.volumes import inspect
 
 N_VOLUMES = 9
+ENDING = {name: "run.nii" if entry.uncompressed else "run.nii.gz" for name, entry in STRATEGIES.items()}
 
 # nilearn warns of 64-bit integers, rightly: few tools read them.
 pytestmark = pytest.mark.filterwarnings("ignore:Data array used to create a new image contains 64-bit ints:UserWarning")
@@ -25,16 +28,28 @@ def strategy(request):
     return STRATEGIES[request.param].load()
 
 
+REFERENCES = {}
+
+
 def nifti_masker(image, mask):
-    """Extract one region with nilearn itself, as float32."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*Generation of a mask", UserWarning)
-        return NiftiMasker(mask_img=mask, standardize=None).fit_transform(image).astype(np.float32)
+    """Extract one region with nilearn itself, as float32; once for all strategies that get the same files."""
+    key = (image.read_bytes(), mask.read_bytes())
+    if key not in REFERENCES:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*Generation of a mask", UserWarning)
+            REFERENCES[key] = NiftiMasker(mask_img=mask, standardize=None).fit_transform(image).astype(np.float32)
+    return REFERENCES[key]
+
+
+def located(image, masks):
+    """Prepare masks as strategies receive them."""
+    source = inspect(image)
+    return [Mask(mask, find_voxels(read_mask(mask, source.grid, source.affine))) for mask in masks]
 
 
 def assert_conforms(strategy, image, masks, n_jobs=1):
     """Compare all regions with NiftiMasker; return them."""
-    arrays = strategy(image, masks, n_jobs, Cleaning())
+    arrays = strategy(image, located(image, masks), n_jobs, Cleaning())
     assert len(arrays) == len(masks)
     for array, mask in zip(arrays, masks, strict=True):
         assert array.dtype == np.dtype("=f4")
@@ -83,13 +98,13 @@ def test_every_type_of_image(strategy, tmp_path, masks, rng, stored):
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 5])
 def test_parallel_workers(strategy, tmp_path, masks, rng, n_jobs):
-    run = save_run(tmp_path / "run.nii.gz", rng.standard_normal((*GRID, N_VOLUMES)).astype(np.float32))
+    run = save_run(tmp_path / ENDING[strategy.__name__], rng.standard_normal((*GRID, N_VOLUMES)).astype(np.float32))
     assert_conforms(strategy, run, masks, n_jobs)
 
 
 def test_images_of_more_than_joblib_hands_over_by_value(strategy, tmp_path, rng):
     grid = (20, 21, 22)
-    run = save_run(tmp_path / "run.nii.gz", rng.standard_normal((*grid, 40)).astype(np.float32))
+    run = save_run(tmp_path / ENDING[strategy.__name__], rng.standard_normal((*grid, 40)).astype(np.float32))
     mask = save_mask(tmp_path / "region-1_mask.nii.gz", [(1, 2, 3), (19, 20, 21), (4, 0, 9)], grid)
     assert_conforms(strategy, run, [mask, mask], n_jobs=2)
 
@@ -106,9 +121,9 @@ def test_an_unused_fifth_dimension(strategy, tmp_path, masks, rng):
     assert nib.load(tmp_path / "five.nii").ndim == 5
     if "nifti_masker" in strategy.__name__:
         with pytest.raises(UserError, match="unused 5th dimension"):
-            strategy(tmp_path / "five.nii", masks, 1, Cleaning())
+            strategy(tmp_path / "five.nii", located(tmp_path / "five.nii", masks), 1, Cleaning())
         return
-    found = strategy(tmp_path / "five.nii", masks, 1, Cleaning())
+    found = strategy(tmp_path / "five.nii", located(tmp_path / "five.nii", masks), 1, Cleaning())
     assert all(map(np.array_equal, found, expected))
 
 
@@ -131,7 +146,7 @@ def test_values_beyond_float32_are_refused(strategy, tmp_path, masks, rng):
     data[2, 2, 2, 3] = 1e300
     run = save_run(tmp_path / "run.nii", data)
     with pytest.raises(UserError, match="beyond the range of float32"):
-        strategy(run, masks, 1, Cleaning())
+        strategy(run, located(run, masks), 1, Cleaning())
 
 
 def test_the_real_scaled_run_of_nibabel(strategy, tmp_path):
@@ -148,9 +163,10 @@ def test_the_real_scaled_run_of_nibabel(strategy, tmp_path):
 def test_shared_memory_does_not_outlive_the_job(tmp_path, masks, rng):
     before = set(Path("/dev/shm").iterdir())
     run = save_run(tmp_path / "run.nii", rng.standard_normal((*GRID, N_VOLUMES)))
-    STRATEGIES["shared_memory"].load()(run, masks, 2, Cleaning())
+    usable = located(run, masks)
+    STRATEGIES["shared_memory"].load()(run, usable, 2, Cleaning())
     with pytest.raises(FileNotFoundError):
-        STRATEGIES["shared_memory"].load()(run, [*masks, tmp_path / "absent_mask.nii.gz"], 2, Cleaning())
+        STRATEGIES["shared_memory"].load()(run, [*usable, Mask(tmp_path / "absent.nii", usable[0].voxels)], 2, Cleaning())
     assert {path for path in Path("/dev/shm").iterdir() if path.name.startswith("psm_")} <= before
 
 

@@ -169,7 +169,7 @@ def test_the_volume_reached_is_exact_for_a_plain_file(tmp_path, rng):
 def test_a_lost_check_sum_is_noticed(tmp_path, rng, cut):
     path = save_run(tmp_path / "run.nii.gz", rng.standard_normal((40, 41, 42, 8)).astype(np.float32))
     path.write_bytes(path.read_bytes()[:-cut])
-    with pytest.raises(UserError, match="ends early: 8 volumes expected, [78] complete"):
+    with pytest.raises(UserError, match=r"ends early: 8 volumes expected, [78] complete"):
         read_all(inspect(path))
 
 
@@ -263,7 +263,7 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     "pieces", [[np.zeros(119, "i2")], [np.zeros(120, "i2"), np.zeros(1, "i2")], [np.zeros(120, "f4")]]
 )
 def test_nothing_is_left_of_an_image_that_is_not_whole(tmp_path, pieces):
-    with pytest.raises(ValueError, match="piece|bytes of data"):
+    with pytest.raises(ValueError, match=r"piece|bytes of data"):
         write_image(tmp_path / "image.nii.gz", new_header((2, 3, 4, 5), np.int16, AFFINE), pieces)
     assert list(tmp_path.iterdir()) == []
 

@@ -2,7 +2,7 @@
 
 A strategy is a function ``(image, masks, n_jobs, cleaning) -> list of arrays``:
 
-- `image` is the path of a 4D image, `masks` are paths of binary masks on its grid, none of them empty;
+- `image` is the path of a 4D image, `masks` are `roistream.regions.Mask` on its grid, none of them empty;
 - `n_jobs` is the number of parallel workers;
 - `cleaning` is a `roistream.cleaning.Cleaning`;
 - the result has one array for each mask: float32, C order, ``(n_volumes, n_voxels)``, the voxels in C order of the mask.
@@ -28,11 +28,17 @@ class Strategy:
         The name in figures; a comma separates the family from the variant.
     family : str
         The file of this package that holds the function; members of one family share a colour.
+    smooths : bool
+        Whether it can smooth; a strategy that never sees whole volumes cannot.
+    uncompressed : bool
+        Whether it needs the image without compression.
     """
 
     name: str
     label: str
     family: str
+    smooths: bool = False
+    uncompressed: bool = False
 
     def load(self) -> Callable:
         """Import the strategy's function (nilearn only where the strategy needs it)."""
@@ -42,10 +48,12 @@ class Strategy:
 STRATEGIES = {
     strategy.name: strategy
     for strategy in (
-        Strategy("nifti_masker_path", "NiftiMasker, path", "nifti_masker"),
-        Strategy("nifti_masker_in_memory", "NiftiMasker, in memory", "nifti_masker"),
+        Strategy("nifti_masker_path", "NiftiMasker, path", "nifti_masker", smooths=True),
+        Strategy("nifti_masker_in_memory", "NiftiMasker, in memory", "nifti_masker", smooths=True),
         Strategy("numpy_path", "numpy, path", "numpy_indexing"),
         Strategy("numpy_in_memory", "numpy, in memory", "numpy_indexing"),
         Strategy("shared_memory", "shared, memory", "shared_segment"),
+        Strategy("mmap", "memory, map", "memory_map", uncompressed=True),
+        Strategy("stream", "stream", "streaming", smooths=True),
     )
 }

@@ -11,19 +11,20 @@ from nilearn.maskers import NiftiMasker
 
 from roistream.cleaning import Cleaning, as_float32
 from roistream.errors import UserError
+from roistream.regions import Mask
 
 
-def nifti_masker_path(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def nifti_masker_path(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Hand paths to the workers; each loads the whole image for each of its regions."""
     check_4d(image)
-    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(str(image), str(mask), cleaning) for mask in masks)
+    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(str(image), str(mask.path), cleaning) for mask in masks)
 
 
-def nifti_masker_in_memory(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def nifti_masker_in_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once, hand image and mask objects to the workers."""
     check_4d(image)
     loaded = in_memory(image)
-    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(loaded, in_memory(mask), cleaning) for mask in masks)
+    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(loaded, in_memory(mask.path), cleaning) for mask in masks)
 
 
 def check_4d(image: Path) -> None:
@@ -41,8 +42,8 @@ def in_memory(path: Path) -> nib.Nifti1Image:
 
 def fit_transform(image: str | nib.Nifti1Image, mask: str | nib.Nifti1Image, cleaning: Cleaning) -> np.ndarray:
     """Extract one region as a user of nilearn would."""
-    masker = NiftiMasker(mask_img=mask, standardize=None)
+    masker = NiftiMasker(mask_img=mask, smoothing_fwhm=cleaning.smoothing_fwhm, **cleaning.parameters())
     with warnings.catch_warnings():
         # fit_transform hands the image to fit as well, which is what nilearn then warns about.
         warnings.filterwarnings("ignore", r".*Generation of a mask has been requested", UserWarning)
-        return as_float32(masker.fit_transform(image))
+        return as_float32(masker.fit_transform(image, confounds=cleaning.confounds))

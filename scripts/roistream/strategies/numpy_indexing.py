@@ -8,20 +8,21 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from roistream.cleaning import Cleaning, collect, region_time_series
+from roistream.regions import Mask
 
 
-def numpy_path(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def numpy_path(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Hand paths to the workers; each loads the whole image for each of its regions."""
     return collect(Parallel(n_jobs=n_jobs)(delayed(load_and_index)(image, mask, cleaning) for mask in masks), masks)
 
 
-def numpy_in_memory(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def numpy_in_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once and hand the array to the workers (joblib puts it into a memory map that they share)."""
     data = load_4d(image)
     return collect(Parallel(n_jobs=n_jobs)(delayed(index)(data, load_mask(mask), cleaning) for mask in masks), masks)
 
 
-def load_and_index(image: Path, mask: Path, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+def load_and_index(image: Path, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int]:
     """Load image and mask, and extract one region."""
     return index(load_4d(image), load_mask(mask), cleaning)
 
@@ -37,6 +38,6 @@ def load_4d(path: Path) -> np.ndarray:
     return data.reshape(data.shape[:4])
 
 
-def load_mask(path: Path) -> np.ndarray:
+def load_mask(mask: Mask) -> np.ndarray:
     """Load a binary mask."""
-    return np.asarray(nib.load(path).dataobj) != 0
+    return np.asarray(nib.load(mask.path).dataobj) != 0

@@ -8,11 +8,12 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from roistream.cleaning import Cleaning, collect
+from roistream.regions import Mask
 from roistream.strategies.numpy_indexing import index, load_mask
 from roistream.volumes import inspect, read_blocks
 
 
-def shared_memory(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def shared_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Put the image into shared memory once; hand the workers its name.
 
     Handing over an array that lies in the segment would make joblib copy it into a second one. The segment goes with this
@@ -35,7 +36,7 @@ def shared_memory(image: Path, masks: Sequence[Path], n_jobs: int, cleaning: Cle
 
 
 def attach_and_index(
-    name: str, shape: tuple[int, ...], dtype: np.dtype, mask: Path, cleaning: Cleaning
+    name: str, shape: tuple[int, ...], dtype: np.dtype, mask: Mask, cleaning: Cleaning
 ) -> tuple[np.ndarray, int]:
     """Extract one region from the segment itself."""
     segment = SharedMemory(name=name)
