@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from roistream.cleaning import as_float32
+from roistream.progress import progress
 from roistream.reporting import reporting
 from roistream.runs import check_runs_fit, write_run_lengths
-from roistream.volumes import Image, header_like, inspect, read_blocks, write_image
+from roistream.volumes import Image, header_like, inspect, read_blocks, read_stored, write_image
 
 logger = logging.getLogger("roistream")
 
@@ -50,16 +51,16 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
 
 
 def stored_values(sources: Sequence[Image]) -> Iterator[np.ndarray]:
-    """Go through the runs' stored values, little-endian."""
+    """Go through the runs' values as they are stored."""
     for source in sources:
-        for block in read_blocks(source.unscaled()):
-            yield block.values.astype(block.values.dtype.newbyteorder("<"), copy=False)
+        for block in progress(read_stored(source), source, "copying"):
+            yield block.values
 
 
 def scaled_values(sources: Sequence[Image]) -> Iterator[np.ndarray]:
-    """Go through the runs' values as float32, little-endian."""
+    """Go through the runs' values as float32."""
     for source in sources:
-        for block in read_blocks(source):
+        for block in progress(read_blocks(source), source, "converting"):
             yield as_float32(block.values).astype("<f4", copy=False)
 
 

@@ -113,7 +113,9 @@ def regions_of(table: Path, masks: Sequence[Path]) -> list[Region]:
     regions = read_regions(table)
     expected = [f"region-{region.label}_mask.nii.gz" for region in regions]
     if [mask.name for mask in masks] != expected:
-        raise UserError(f"{table} does not list the regions of the masks in their order; give the table made with them.")
+        raise UserError(
+            f"{table} does not list the regions of the masks in their order; give the table made with them."
+        )
     return regions
 
 

@@ -39,7 +39,9 @@ def split_masks(
     counted = count_regions(before, atlas_affine, after, affine, names)
     empty = [region.label for region in counted if region.status == "empty"]
     if len(empty) == len(counted):
-        raise UserError(f"None of the requested regions has a voxel on the grid of {resampled}; check 'atlas' and 'regions'.")
+        raise UserError(
+            f"None of the requested regions has a voxel on the grid of {resampled}; check 'atlas' and 'regions'."
+        )
     if empty and empty_regions == "error":
         listed = ", ".join(str(label) for label in empty[:10]) + (", …" if len(empty) > 10 else "")
         raise UserError(
@@ -49,7 +51,9 @@ def split_masks(
     for region, mask in zip(counted, masks, strict=True):
         write_mask(after == region.label, affine, mask)
         if region.status != "ok":
-            logger.warning("Region %d (%s) is %s: coverage %.3f.", region.label, region.name, region.status, region.coverage)
+            logger.warning(
+                "Region %d (%s) is %s: coverage %.3f.", region.label, region.name, region.status, region.coverage
+            )
     write_regions(counted, regions)
 
 

@@ -64,14 +64,10 @@ class Cleaning:
     runs: np.ndarray | None = None
 
     @property
-    def filters(self) -> bool:
-        """Whether frequencies are filtered."""
-        return self.low_pass is not None or self.high_pass is not None
-
-    @property
     def temporal(self) -> bool:
         """Whether anything is done along time."""
-        return self.detrend or self.standardize is not None or self.filters or self.confounds is not None
+        options = (self.standardize, self.low_pass, self.high_pass, self.confounds)
+        return self.detrend or any(option is not None for option in options)
 
     def parameters(self) -> dict:
         """Give what NiftiMasker and ``nilearn.signal.clean`` have in common, by their names."""
@@ -120,7 +116,9 @@ def prepare_cleaning(
     matrix = read_confounds(confounds) if confounds else None
     if matrix is not None and len(matrix) != image.n_volumes:
         listed = ", ".join(map(str, confounds))
-        raise UserError(f"The confounds {listed} have {len(matrix)} rows, but {image.path} has {image.n_volumes} volumes.")
+        raise UserError(
+            f"The confounds {listed} have {len(matrix)} rows, but {image.path} has {image.n_volumes} volumes."
+        )
     if run_lengths is not None and sum(run_lengths) != image.n_volumes:
         raise UserError(
             f"The table of runs counts {sum(run_lengths)} volumes, but {image.path} has {image.n_volumes}; "
@@ -129,15 +127,8 @@ def prepare_cleaning(
     several = run_lengths is not None and len(run_lengths) > 1
     runs = np.repeat(np.arange(len(run_lengths)), run_lengths) if several else None
     cleaning = Cleaning(**options, confounds=matrix, runs=runs)
-    if cleaning.filters:
-        if t_r is None:
-            raise UserError(f"{image.path} has no TR in its header, which the filters need; set 't_r' (seconds).")
-        for name in ("low_pass", "high_pass"):
-            if (options.get(name) or 0) >= 0.5 / t_r:
-                raise UserError(
-                    f"{name} {options[name]} Hz is not below half the sampling rate, {0.5 / t_r:.4g} Hz at a TR of {t_r} s; "
-                    "lower it."
-                )
+    shortest = min(run_lengths) if several else image.n_volumes
+    check_filter(cleaning.low_pass, cleaning.high_pass, t_r, shortest, image.path)
     if not cleaning.standardize_confounds and matrix is not None and runs is not None:
         # nilearn.signal.clean loses this option on its way to the single run (0.13.1, _process_runs).
         raise UserError(
@@ -145,6 +136,56 @@ def prepare_cleaning(
             "leave it out, or set per_run: false."
         )
     return cleaning
+
+
+def check_filter(
+    low_pass: float | None, high_pass: float | None, t_r: float | None, n_volumes: int, image: str | Path
+) -> None:
+    """Refuse a filter that is impossible for a run.
+
+    Parameters
+    ----------
+    low_pass, high_pass : float, optional
+        Cut-off frequencies in Hz.
+    t_r : float, optional
+        Repetition time in seconds.
+    n_volumes : int
+        Volumes of the shortest run.
+    image : str or path
+        What the message calls the run or image.
+
+    Raises
+    ------
+    UserError
+        No TR, a frequency that the TR does not resolve, or too few volumes.
+    """
+    if low_pass is None and high_pass is None:
+        return
+    if t_r is None:
+        raise UserError(f"{image} has no TR in its header, which the filters need; set 't_r' (seconds).")
+    for name, frequency in (("low_pass", low_pass), ("high_pass", high_pass)):
+        if frequency is not None and frequency >= 0.5 / t_r:
+            raise UserError(
+                f"{name} {frequency} Hz is not below half the sampling rate of {image}, {0.5 / t_r:.4g} Hz at a TR of {t_r} s; "
+                "lower it."
+            )
+    if n_volumes <= shortest_filtered(low_pass, high_pass):
+        raise UserError(
+            f"{image} has a run of {n_volumes} volumes, too short for the filter, which needs "
+            f"{shortest_filtered(low_pass, high_pass) + 1}; leave out low_pass and high_pass, or the run."
+        )
+
+
+def shortest_filtered(low_pass: float | None, high_pass: float | None) -> int:
+    """Tell how many volumes are still too few to be filtered.
+
+    nilearn uses a Butterworth filter of order 5, twice that for a band, and ``scipy.signal.filtfilt``, which extends the
+    signal at both ends by three times the number of the filter's coefficients and needs more volumes than that.
+    """
+    if low_pass is None and high_pass is None:
+        return 0
+    order = 5 if low_pass is None or high_pass is None else 10
+    return 3 * (order + 1)
 
 
 def read_confounds(paths: Sequence[Path]) -> np.ndarray:

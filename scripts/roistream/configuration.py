@@ -1,7 +1,7 @@
 """Check a configuration against its schema, and word what is wrong with it for the person who wrote it."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
+from roistream.cleaning import check_filter
 from roistream.errors import UserError
+from roistream.runs import Run
 from roistream.strategies import STRATEGIES
 
 # JSON counts 6.0 as an integer; Python does not take it for a number of things.
@@ -55,12 +57,21 @@ def check_configuration(config: Mapping[str, Any], schema: Mapping[str, Any]) ->
             raise UserError(
                 f"config key {key!r} is unknown{suggestion(key, properties)}; the keys are {', '.join(properties)}."
             )
-    errors = sorted(Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
-    for error in errors:
-        if not error.absolute_path:
+    for error in Draft202012Validator(schema).iter_errors(config):
+        key = str(error.absolute_path[0]) if error.absolute_path else ""
+        if not key:
             raise UserError(f"config: {error.message}; take it over from config.yaml.")
-        key = error.absolute_path[0]
-        raise UserError(f"config key {key!r} is {config[key]!r}; it must be {properties[key]['description']}.")
+        if error.validator == "additionalProperties":
+            known = properties[key]["properties"]
+            unknown = next(name for name in error.instance if name not in known)
+            raise UserError(
+                f"{key}: key {unknown!r} is unknown{suggestion(unknown, known)}; the keys are {', '.join(known)}."
+            )
+        value, expected = config[key], properties[key]
+        if isinstance(value, Mapping) and len(error.absolute_path) > 1:
+            inner = str(error.absolute_path[1])
+            key, value, expected = f"{key}: {inner}", value[inner], expected["properties"][inner]
+        raise UserError(f"config key {key!r} is {value!r}; it must be {expected['description']}.")
 
 
 def chosen_strategies(strategies: str | list[str]) -> list[str]:
@@ -106,3 +117,51 @@ def check_inputs(config: Mapping[str, Any]) -> None:
         raise UserError(
             f"config key 'atlas_labels' names the regions of your own atlas, but 'atlas' is {config['atlas']}; remove one."
         )
+
+
+def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs: Sequence[Run]) -> None:
+    """Check that the cleaning options go together, with the strategies and with the runs.
+
+    Parameters
+    ----------
+    cleaning : mapping
+        The config key ``cleaning``.
+    strategies : sequence of str
+        The strategies to run.
+    runs : sequence of Run
+        All runs; what is not known of them is not checked here, but by the job that reads them.
+
+    Raises
+    ------
+    UserError
+        For the first thing that is wrong.
+    """
+    unable = [name for name in strategies if not STRATEGIES[name].smooths]
+    if cleaning.get("smoothing_fwhm") and unable:
+        able = ", ".join(name for name, entry in STRATEGIES.items() if entry.smooths)
+        raise UserError(
+            f"cleaning: smoothing_fwhm is beyond the strategy {unable[0]}; set 'strategies' to some of {able}."
+        )
+    low_pass, high_pass = cleaning.get("low_pass"), cleaning.get("high_pass")
+    if low_pass and high_pass and low_pass <= high_pass:
+        raise UserError(
+            f"cleaning: low_pass {low_pass} must be above high_pass {high_pass} (Hz); between them is what stays."
+        )
+    if cleaning.get("standardize_confounds") is False:
+        if not cleaning.get("confounds"):
+            raise UserError(
+                "cleaning: standardize_confounds has no effect without 'confounds: true'; add it, or leave it out."
+            )
+        if cleaning.get("per_run", True) and len({run.image for run in runs}) < len(runs):
+            raise UserError(
+                "cleaning: standardize_confounds: false has no effect in nilearn when runs are cleaned each by itself; "
+                "leave it out, or set per_run: false."
+            )
+    for run in runs:
+        if cleaning.get("confounds") and run.confounds is None:
+            raise UserError(
+                f"cleaning: confounds asked for, but the runs table names none for {run.path}; add the column."
+            )
+        t_r = cleaning.get("t_r") or run.t_r
+        if run.n_volumes and t_r and cleaning.get("per_run", True):
+            check_filter(low_pass, high_pass, t_r, run.n_volumes, run.path)

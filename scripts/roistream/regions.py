@@ -255,7 +255,9 @@ def read_mask(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray) 
     """
     values, mask_affine = read_volume(path)
     if values.shape != tuple(grid):
-        raise UserError(f"{path} has the grid {values.shape}, the image has {tuple(grid)}; resample the mask to the image.")
+        raise UserError(
+            f"{path} has the grid {values.shape}, the image has {tuple(grid)}; resample the mask to the image."
+        )
     # NiftiMasker's own criterion; where it fails NiftiMasker resamples the image, at great cost, and calls it masking.
     if not np.allclose(mask_affine, affine):
         raise UserError(f"{path} has another affine than the image; resample the mask to the image.")

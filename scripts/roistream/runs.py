@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roistream.errors import UserError
@@ -28,11 +28,17 @@ class Run:
         A 4D NIfTI.
     confounds : pathlib.Path or None
         Its table of confounds.
+    n_volumes : int or None
+        Volumes of the run, where they are known.
+    t_r : float or None
+        Repetition time in seconds, where it is known.
     """
 
     image: str
     path: Path
     confounds: Path | None = None
+    n_volumes: int | None = None
+    t_r: float | None = None
 
 
 def read_runs_table(path: str | Path, inspect_files: bool = True) -> list[Run]:
@@ -64,12 +70,16 @@ def read_runs_table(path: str | Path, inspect_files: bool = True) -> list[Run]:
     except FileNotFoundError:
         raise UserError(f"The runs table {path} does not exist; check the config key 'dataset'.") from None
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(f"The runs table {path} is not readable as tab-separated text ({error}); save it as TSV.") from error
+        raise UserError(
+            f"The runs table {path} is not readable as tab-separated text ({error}); save it as TSV."
+        ) from error
     unknown = [column for column in columns if column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
     missing = [column for column in REQUIRED_COLUMNS if column not in columns]
     if missing or unknown:
         found = f"lacks the column {missing[0]!r}" if missing else f"has an unknown column {unknown[0]!r}"
-        raise UserError(f"The runs table {path} {found}; its columns are image, run and optionally confounds, tab-separated.")
+        raise UserError(
+            f"The runs table {path} {found}; its columns are image, run and optionally confounds, tab-separated."
+        )
     if not rows:
         raise UserError(f"The runs table {path} has no rows; add one for each run.")
     runs: list[Run] = []
@@ -84,29 +94,25 @@ def read_runs_table(path: str | Path, inspect_files: bool = True) -> list[Run]:
             path.parent / row["run"].strip(),
             path.parent / row["confounds"].strip() if row.get("confounds", "").strip() not in ("", "n/a") else None,
         )
+        if not IMAGE_NAME.fullmatch(run.image):
+            problems.append(
+                f"line {line}: image {run.image!r} is no name for a folder (letters, digits, '_', '-', '.')"
+            )
+        if inspect_files:
+            try:
+                found = inspect(run.path)
+                run = replace(run, n_volumes=found.n_volumes, t_r=found.t_r)
+            except UserError as error:
+                problems.append(f"line {line}: {str(error).rstrip('.')}")
+            if run.confounds is not None and not run.confounds.is_file():
+                problems.append(f"line {line}: {run.confounds} does not exist; check the path")
         runs.append(run)
-        problems += [f"line {line}: {problem}" for problem in problems_of(run, inspect_files)]
         before = first_seen.setdefault((run.image, run.path), line)
         if before != line:
             problems.append(f"line {line}: {run.path} is already a run of {run.image!r} in line {before}")
     if problems:
         raise UserError(f"The runs table {path} has {len(problems)} problem(s); correct them: " + "; ".join(problems))
     return runs
-
-
-def problems_of(run: Run, inspect_files: bool) -> list[str]:
-    """List what is wrong with one row."""
-    problems = []
-    if not IMAGE_NAME.fullmatch(run.image):
-        problems.append(f"image {run.image!r} is no name for a folder (letters, digits, '_', '-', '.')")
-    if inspect_files:
-        try:
-            inspect(run.path)
-        except UserError as error:
-            problems.append(str(error).rstrip("."))
-        if run.confounds is not None and not run.confounds.is_file():
-            problems.append(f"{run.confounds} does not exist; check the path")
-    return problems
 
 
 def check_runs_fit(runs: Sequence[Image]) -> None:
@@ -149,4 +155,6 @@ def read_run_lengths(path: str | Path) -> list[int]:
         with Path(path).open(newline="", encoding="utf-8") as stream:
             return [int(row["n_volumes"]) for row in csv.DictReader(stream, delimiter="\t")]
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no table of runs ({error}); give the runs.tsv of the concatenated image.") from error
+        raise UserError(
+            f"{path} is no table of runs ({error}); give the runs.tsv of the concatenated image."
+        ) from error

@@ -138,11 +138,6 @@ class Image:
         return float(str(np.float32(zooms[3]))) * SECONDS_PER_UNIT.get(unit, 1.0)
 
 
-    def unscaled(self) -> "Image":
-        """Give the same image with its values as they are stored."""
-        return replace(self, layout=replace(self.layout, slope=1.0, inter=0.0))
-
-
 @dataclass(frozen=True)
 class Block:
     """A piece of an image: whole volumes, or a run of voxels of a single one.
@@ -208,7 +203,9 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """
     loaded, shape = load_header(path, 3)
     if len(shape) != 3:
-        raise UserError(f"{path} is {len(shape)}D (shape {shape}), but a 3D image is needed here; give a single volume.")
+        raise UserError(
+            f"{path} is {len(shape)}D (shape {shape}), but a 3D image is needed here; give a single volume."
+        )
     image = describe(Path(path), loaded, (*shape, 1))
     [block] = read_blocks(image, whole_volumes=True)
     return block.values.reshape(shape, order="F"), image.affine
@@ -222,7 +219,9 @@ def describe(path: Path, loaded: nib.spatialimages.SpatialImage, shape: tuple[in
     if not isinstance(proxy, ArrayProxy) or proxy.order != "F":
         raise UserError(f"{path} is no NIfTI image ({type(loaded).__name__}); convert it to NIfTI.")
     if proxy.dtype.kind not in "iuf" or proxy.dtype.itemsize > 8:
-        raise UserError(f"{path} holds values of type {proxy.dtype}; convert it to an integer type, float32 or float64.")
+        raise UserError(
+            f"{path} holds values of type {proxy.dtype}; convert it to an integer type, float32 or float64."
+        )
     layout = VolumeLayout(shape[:3], shape[3], proxy.dtype, int(proxy.offset), proxy.slope, proxy.inter)
     return Image(path, Path(proxy.file_like), layout, loaded.affine, loaded.header)
 
@@ -272,6 +271,13 @@ def read_blocks(image: Image, max_bytes: int = BLOCK_BYTES, whole_volumes: bool 
     """
     with open_stream(image.data_path) as stream:
         yield from stream_blocks(stream, image.layout, str(image.path), max_bytes, whole_volumes)
+
+
+def read_stored(image: Image, max_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """Go through an image like `read_blocks`, but give the values as they are stored, without scaling; little-endian."""
+    unscaled = replace(image, layout=replace(image.layout, slope=1.0, inter=0.0))
+    for block in read_blocks(unscaled, max_bytes):
+        yield replace(block, values=block.values.astype(block.values.dtype.newbyteorder("<"), copy=False))
 
 
 def stream_blocks(

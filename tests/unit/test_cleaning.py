@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nilearn import signal
 from nilearn.maskers import NiftiMasker
 
 from conftest import AFFINE, save_mask, save_run
-from roistream.cleaning import Cleaning, prepare_cleaning, read_confounds
+from roistream.cleaning import Cleaning, prepare_cleaning, read_confounds, shortest_filtered
 from roistream.errors import UserError
 from roistream.regions import Mask, find_voxels, read_mask
 from roistream.strategies import STRATEGIES
@@ -21,7 +22,7 @@ from roistream.volumes import inspect
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("UserWarning", "DeprecationWarning")]
 
 GRID = (9, 10, 8)
-N_VOLUMES = 40
+N_VOLUMES = 80
 VOXELS = {
     1: [(x, y, 4) for x in range(2, 6) for y in range(3, 7)],
     2: [(0, 0, 0), (8, 9, 7), (3, 3, 4), (5, 1, 6)],
@@ -79,20 +80,24 @@ def cleanings(draw, n_volumes=N_VOLUMES):
     """Draw a combination of options that NiftiMasker accepts."""
     with_confounds, n_runs = draw(st.booleans()), draw(st.sampled_from([1, 2]))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
+    bands = [(None, None), (0.1, None), (None, 0.02), (0.1, 0.02)]
+    low_pass, high_pass = draw(
+        st.sampled_from([band for band in bands if n_volumes // n_runs > shortest_filtered(*band)])
+    )
     return Cleaning(
         smoothing_fwhm=draw(st.sampled_from([None, 4.0, 6.0])),
         detrend=draw(st.booleans()),
         standardize=draw(st.sampled_from([None, "zscore_sample", "psc"])),
         standardize_confounds=draw(st.booleans()) if with_confounds and n_runs == 1 else True,
-        low_pass=draw(st.sampled_from([None, 0.1])),
-        high_pass=draw(st.sampled_from([None, 0.02])),
+        low_pass=low_pass,
+        high_pass=high_pass,
         t_r=2.0,
         confounds=rng.standard_normal((n_volumes, 3)).cumsum(axis=0) if with_confounds else None,
         runs=None if n_runs == 1 else np.repeat([0, 1], [n_volumes // 2, n_volumes - n_volumes // 2]),
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cleaning=cleanings(), which=st.sampled_from(["float", "scaled"]))
 def test_stream_cleans_as_nifti_masker_does(images, tmp_path, cleaning, which):
     masks = masks_on(images[which], tmp_path)
@@ -142,14 +147,14 @@ def test_strategies_that_smooth(images, tmp_path, name):
 
 def test_options_are_completed_from_the_image(images, tmp_path):
     tables = []
-    for run, n_volumes in enumerate((15, 25)):
+    for run, n_volumes in enumerate((35, 45)):
         path = tmp_path / f"confounds-{run}.tsv"
         path.write_text("a\tb\n" + "".join(f"{run}\t{volume}\n" for volume in range(n_volumes)))
         tables.append(path)
-    cleaning = prepare_cleaning(inspect(images["float"]), {"high_pass": 0.01}, [15, 25], tables)
+    cleaning = prepare_cleaning(inspect(images["float"]), {"high_pass": 0.01}, [35, 45], tables)
     assert cleaning.t_r == 2.0
-    assert cleaning.runs.tolist() == [0] * 15 + [1] * 25
-    assert cleaning.confounds.tolist() == [[0, v] for v in range(15)] + [[1, v] for v in range(25)]
+    assert cleaning.runs.tolist() == [0] * 35 + [1] * 45
+    assert cleaning.confounds.tolist() == [[0, v] for v in range(35)] + [[1, v] for v in range(45)]
     assert prepare_cleaning(inspect(images["float"]), {"t_r": 1.5}, [N_VOLUMES]).t_r == 1.5
     assert prepare_cleaning(inspect(images["float"]), {}, [N_VOLUMES]).runs is None
 
@@ -160,11 +165,26 @@ def test_options_are_completed_from_the_image(images, tmp_path):
         ({"high_pass": 0.25}, None, r"high_pass 0\.25 Hz is not below half the sampling rate, 0\.25 Hz"),
         ({"low_pass": 0.4}, None, "low_pass 0.4 Hz is not below half"),
         ({}, [3, 4], "The table of runs counts 7 volumes"),
+        (
+            {"high_pass": 0.01, "low_pass": 0.1},
+            [33, 47],
+            "has a run of 33 volumes, too short for the filter, which needs 34",
+        ),
+        ({"high_pass": 0.01}, [18, 62], "has a run of 18 volumes, too short for the filter, which needs 19"),
     ],
 )
 def test_impossible_options(images, options, run_lengths, message):
     with pytest.raises(UserError, match=message):
         prepare_cleaning(inspect(images["float"]), options, run_lengths)
+
+
+@pytest.mark.parametrize("band", [{"high_pass": 0.02}, {"low_pass": 0.1}, {"high_pass": 0.02, "low_pass": 0.1}])
+def test_the_shortest_run_for_a_filter_is_nilearns(band):
+    n_volumes = shortest_filtered(band.get("low_pass"), band.get("high_pass"))
+    signals = np.random.default_rng(1).standard_normal((n_volumes + 1, 2))
+    signal.clean(signals, detrend=False, standardize=None, t_r=2.0, **band)
+    with pytest.raises(ValueError, match="padlen"):
+        signal.clean(signals[:-1], detrend=False, standardize=None, t_r=2.0, **band)
 
 
 def test_filters_need_a_repetition_time(tmp_path):
@@ -180,7 +200,7 @@ def test_an_option_that_nilearn_would_lose_is_refused(images, tmp_path):
     options = {"standardize_confounds": False}
     assert prepare_cleaning(inspect(images["float"]), options, None, [table]).standardize_confounds is False
     with pytest.raises(UserError, match="standardize_confounds: false has no effect in nilearn"):
-        prepare_cleaning(inspect(images["float"]), options, [20, 20], [table])
+        prepare_cleaning(inspect(images["float"]), options, [40, 40], [table])
 
 
 @pytest.mark.parametrize(
@@ -205,6 +225,6 @@ def test_unusable_confounds(tmp_path, tables, message):
 
 def test_confounds_must_have_a_row_for_each_volume(images, tmp_path):
     table = tmp_path / "confounds.tsv"
-    table.write_text("a\tb\n" + "1\t2\n" * 39)
-    with pytest.raises(UserError, match=r"confounds\.tsv have 39 rows, but .* has 40 volumes"):
+    table.write_text("a\tb\n" + "1\t2\n" * 79)
+    with pytest.raises(UserError, match=r"confounds\.tsv have 79 rows, but .* has 80 volumes"):
         prepare_cleaning(inspect(images["float"]), {}, None, [table])

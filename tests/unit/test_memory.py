@@ -128,6 +128,7 @@ def test_a_process_that_has_just_ended_does_not_hide_the_others():
         while not has_ended(started[1].pid):
             time.sleep(0.01)
         zombie = _tree_memory_mib(tree)
+        zombie_alone = _tree_memory_mib([tree[1]])
         started[1].wait()
         gone = _tree_memory_mib(tree)
     finally:
@@ -137,6 +138,7 @@ def test_a_process_that_has_just_ended_does_not_hide_the_others():
 
     for _, rss_mib in (zombie, gone):
         assert rss_mib == pytest.approx(all_mib * 2 / 3, rel=0.2)
+    assert zombie_alone is None
     assert _tree_memory_mib(tree) is None
 
 

@@ -166,7 +166,9 @@ def test_shared_memory_does_not_outlive_the_job(tmp_path, masks, rng):
     usable = located(run, masks)
     STRATEGIES["shared_memory"].load()(run, usable, 2, Cleaning())
     with pytest.raises(FileNotFoundError):
-        STRATEGIES["shared_memory"].load()(run, [*usable, Mask(tmp_path / "absent.nii", usable[0].voxels)], 2, Cleaning())
+        STRATEGIES["shared_memory"].load()(
+            run, [*usable, Mask(tmp_path / "absent.nii", usable[0].voxels)], 2, Cleaning()
+        )
     assert {path for path in Path("/dev/shm").iterdir() if path.name.startswith("psm_")} <= before
 
 

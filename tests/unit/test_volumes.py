@@ -37,7 +37,9 @@ def read_all(image, **options):
     visited = np.zeros(volumes.shape, int)
     for block in read_blocks(image, **options):
         n_volumes, n_voxels = block.values.shape
-        piece = np.s_[block.first_volume : block.first_volume + n_volumes, block.first_voxel : block.first_voxel + n_voxels]
+        piece = np.s_[
+            block.first_volume : block.first_volume + n_volumes, block.first_voxel : block.first_voxel + n_voxels
+        ]
         volumes[piece] = block.values
         visited[piece] += 1
         assert block.values.dtype == image.layout.dtype
@@ -221,7 +223,9 @@ def test_an_unreadable_file_is_refused(tmp_path, content):
         inspect(tmp_path / "absent.nii")
 
 
-@pytest.mark.parametrize(("unit", "stored", "seconds"), [("sec", 2.52, 2.52), ("msec", 2520, 2.52), ("unknown", 2, 2.0)])
+@pytest.mark.parametrize(
+    ("unit", "stored", "seconds"), [("sec", 2.52, 2.52), ("msec", 2520, 2.52), ("unknown", 2, 2.0)]
+)
 def test_repetition_time_is_in_seconds(tmp_path, unit, stored, seconds):
     image = nib.Nifti1Image(np.zeros((2, 2, 2, 2), np.float32), AFFINE)
     image.header.set_xyzt_units("mm", unit)

@@ -1,6 +1,7 @@
 # The validated config, turned into the tables and functions that the rules use.
 
 import re
+import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,12 @@ SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from roistream import adhd
-from roistream.configuration import check_configuration, check_inputs, chosen_strategies, typed
+from roistream.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
 from roistream.errors import UserError
 from roistream.provenance import code_digest
 from roistream.regions import read_label_names, read_labels, select_labels
 from roistream.runs import Run, read_runs_table
+from roistream.strategies import STRATEGIES as REGISTRY
 
 # A command line of ours runs in the interpreter that runs Snakemake, also when nothing is activated; in a job's conda
 # environment, if Snakemake makes one, it is that environment's.
@@ -42,7 +44,13 @@ def find_runs():
     else:
         folder = Path("resources", config["dataset"])
         table = [
-            Run("large_fmri", folder / adhd.run_path(subject), folder / adhd.confounds_path(subject))
+            Run(
+                image="large_fmri",
+                path=folder / adhd.run_path(subject),
+                confounds=folder / adhd.confounds_path(subject),
+                n_volumes=config["dataset"] == "simulated" and config["n_volumes"] or adhd.run_length(subject),
+                t_r=adhd.T_R,
+            )
             for subject in SUBJECTS
         ]
     return {image: [run for run in table if run.image == image] for image in dict.fromkeys(run.image for run in table)}
@@ -67,6 +75,28 @@ def find_names():
     return {label: names.get(label, f"region-{label}") for label in labels}
 
 
+def confounds_of(wildcards):
+    """List the tables of confounds that an extraction needs, one for each run."""
+    return [run.confounds for run in RUNS[wildcards.image]] if config["cleaning"].get("confounds") else []
+
+
+def cleaning_options(wildcards, input):
+    """Word the config key ``cleaning`` as options of extract_regions.py."""
+    options = {key: value for key, value in config["cleaning"].items() if key not in ("confounds", "per_run")}
+    words = []
+    for key, value in options.items():
+        option = "--" + key.replace("_", "-")
+        if isinstance(value, bool):
+            words += [option] if value else ["--no-" + option[2:]]
+        elif value is not None:
+            words += [option, str(value)]
+    if input.confounds:
+        words += ["--confounds", *map(shlex.quote, input.confounds)]
+    if config["cleaning"].get("per_run", True) and len(RUNS[wildcards.image]) > 1:
+        words += ["--runs", input.runs]
+    return " ".join(words)
+
+
 def code_of(script):
     """Make a job's result depend on its script and on the modules that it imports."""
     return code_digest(SCRIPTS / script)
@@ -80,6 +110,7 @@ with users_mistakes():
     RUNS = find_runs()
     NAMES = find_names()
     STRATEGIES = chosen_strategies(config["strategies"])
+    check_cleaning(config["cleaning"], STRATEGIES, [run for runs in RUNS.values() for run in runs])
 
 IMAGES = list(RUNS)
 LABELS = list(NAMES)

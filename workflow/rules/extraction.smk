@@ -3,7 +3,13 @@
 
 rule extract_regions:
     input:
-        image="results/{image}/{image}_bold.nii.gz",
+        image=lambda wildcards: (
+            "results/{image}/{image}_bold.nii"
+            if REGISTRY[wildcards.strategy].uncompressed
+            else "results/{image}/{image}_bold.nii.gz"
+        ),
+        runs="results/{image}/runs.tsv",
+        confounds=confounds_of,
         masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS),
         regions="results/{image}/regions.tsv",
     output:
@@ -19,11 +25,12 @@ rule extract_regions:
     threads: config["n_jobs"]
     params:
         folder="results/{image}/{strategy}",
+        cleaning=cleaning_options,
         code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
     shell:
         "{PYTHON:q} {SCRIPTS:q}/measure_memory.py"
         " --trace {output.trace} --summary {output.summary} --include {output.facts} --"
         " {PYTHON:q} {SCRIPTS:q}/extract_regions.py"
         " --strategy {wildcards.strategy} --image {input.image} --masks {input.masks}"
-        " --regions {input.regions} --out {params.folder} --n-jobs {threads}"
+        " --regions {input.regions} --out {params.folder} --n-jobs {threads} {params.cleaning}"
         " 2>&1 | tee {log} >&2"

@@ -50,3 +50,18 @@ rule concatenate_runs:
         code=code_of("concatenate_runs.py"),
     script:
         "../../scripts/concatenate_runs.py"
+
+
+rule decompress_image:
+    input:
+        image="results/{image}/{image}_bold.nii.gz",
+    output:
+        image=temp("results/{image}/{image}_bold.nii"),
+    log:
+        "logs/decompress_image/{image}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    params:
+        code=code_of("decompress_image.py"),
+    script:
+        "../../scripts/decompress_image.py"

@@ -30,7 +30,9 @@ def nifti_masker_in_memory(image: Path, masks: Sequence[Mask], n_jobs: int, clea
 def check_4d(image: Path) -> None:
     """Refuse what NiftiMasker cannot read though it is one time series."""
     if nib.load(image).ndim != 4:
-        raise UserError(f"{image} has an unused 5th dimension, which NiftiMasker refuses; use another strategy, or drop it.")
+        raise UserError(
+            f"{image} has an unused 5th dimension, which NiftiMasker refuses; use another strategy, or drop it."
+        )
 
 
 def in_memory(path: Path) -> nib.Nifti1Image:

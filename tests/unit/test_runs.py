@@ -1,0 +1,248 @@
+"""The runs table of a user, and the table of runs inside a concatenated image."""
+
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conftest import AFFINE, save_run
+from roistream.errors import UserError
+from roistream.runs import Run, check_runs_fit, read_run_lengths, read_runs_table, write_run_lengths
+from roistream.volumes import inspect
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A folder with three runs, a table of confounds and a 3D image."""
+    for name in ("a.nii", "b.nii.gz", "sub/c.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save_run(tmp_path / name, np.zeros((2, 2, 2, 3), np.float32))
+    nib.Nifti1Image(np.zeros((2, 2, 2), np.float32), AFFINE).to_filename(tmp_path / "3d.nii")
+    (tmp_path / "a_confounds.tsv").write_text("csf\n1\n2\n3\n")
+    return tmp_path
+
+
+def write(folder, *rows, encoding="utf-8", separator="\t", newline="\n"):
+    path = folder / "runs.tsv"
+    path.write_bytes("".join(separator.join(row) + newline for row in rows).encode(encoding))
+    return path
+
+
+def problem(path, **options):
+    """Read a table that has something wrong with it; give the message."""
+    with pytest.raises(UserError) as error:
+        read_runs_table(path, **options)
+    message = str(error.value)
+    assert message.startswith(f"The runs table {path} ")
+    assert "\n" not in message
+    return message
+
+
+# The runs table
+
+
+def test_paths_are_relative_to_the_table(study, monkeypatch, tmp_path_factory):
+    path = write(study, ("image", "run"), ("one", "a.nii"), ("two", "sub/c.nii"), ("one", str(study / "b.nii.gz")))
+    expected = [Run("one", study / "a.nii"), Run("two", study / "sub" / "c.nii"), Run("one", study / "b.nii.gz")]
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert read_runs_table(path) == expected
+    monkeypatch.chdir(study.parent)
+    relative = read_runs_table(path.relative_to(study.parent))
+    assert [run.path.resolve() for run in relative] == [run.path for run in expected]
+    assert not relative[0].path.is_absolute()
+
+
+def test_confounds_are_optional(study):
+    path = write(
+        study,
+        ("confounds", "run", "image"),
+        ("a_confounds.tsv", "a.nii", "one"),
+        ("", "b.nii.gz", "one"),
+        ("n/a", "sub/c.nii", "one"),
+    )
+    assert [run.confounds for run in read_runs_table(path)] == [study / "a_confounds.tsv", None, None]
+
+
+def test_confounds_that_are_absent_are_a_problem(study):
+    path = write(
+        study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"), ("one", "b.nii.gz", "b.tsv")
+    )
+    message = problem(path)
+    assert "has 1 problem(s)" in message
+    assert f"line 3: {study / 'b.tsv'} does not exist" in message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_tables_from_any_editor(study, encoding, newline):
+    path = write(study, ("image", "run"), (" one ", " a.nii "), ("one", "b.nii.gz"), encoding=encoding, newline=newline)
+    assert [(run.image, run.path.name) for run in read_runs_table(path)] == [("one", "a.nii"), ("one", "b.nii.gz")]
+
+
+def test_all_problems_are_listed_at_once_with_their_lines(study):
+    path = study / "runs.tsv"
+    path.write_text(
+        "image\trun\tconfounds\n"
+        "one\ta.nii\ta_confounds.tsv\n"
+        "\n"  # an empty line is no row, but it counts
+        "one\tabsent.nii\tn/a\n"
+        "one/two\tb.nii.gz\tn/a\n"
+        "one\t3d.nii\tn/a\n"
+        "one\ta.nii\tn/a\n"
+        "one\tb.nii.gz\n"
+        "one\tb.nii.gz\tn/a\tmore\n"
+        "\tsub/c.nii\tno.tsv\n"
+    )
+    found = problem(path).split("correct them: ")[1].split("; line ")
+    expected = [
+        rf"line 4: {study}/absent\.nii does not exist.*",
+        r"5: image 'one/two' is no name for a folder.*",
+        rf"6: {study}/3d\.nii is 3D \(shape \(2, 2, 2\)\), a run must be 4D.*",
+        rf"7: {study}/a\.nii is already a run of 'one' in line 2",
+        r"8: 3 columns expected",
+        r"9: 3 columns expected",
+        r"10: image '' is no name for a folder.*",
+        rf"10: {study}/no\.tsv does not exist.*",
+    ]
+    assert len(found) == len(expected)
+    for text, pattern in zip(found, expected, strict=True):
+        assert re.fullmatch(pattern, text)
+    assert f"has {len(expected)} problem(s)" in problem(path)
+
+
+def test_a_run_may_be_part_of_two_images(study):
+    path = write(study, ("image", "run"), ("one", "a.nii"), ("two", "a.nii"))
+    assert [run.image for run in read_runs_table(path)] == ["one", "two"]
+
+
+def test_files_are_left_alone_when_only_the_table_matters(study):
+    path = write(study, ("image", "run", "confounds"), ("one", "absent.nii", "no.tsv"), ("one", "3d.nii", ""))
+    runs = read_runs_table(path, inspect_files=False)
+    assert runs == [Run("one", study / "absent.nii", study / "no.tsv"), Run("one", study / "3d.nii")]
+    assert "has 2 problem(s)" not in problem(path)
+    assert "has 3 problem(s)" in problem(path)
+    twice = write(study, ("image", "run"), ("one", "absent.nii"), ("one", "absent.nii"))
+    assert "line 3" in problem(twice, inspect_files=False)
+
+
+@pytest.mark.parametrize("name", ["sub-01", "A.b_c-d", "7", "x" * 60])
+def test_names_of_images(study, name):
+    assert read_runs_table(write(study, ("image", "run"), (name, "a.nii")))[0].image == name
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "a b", "größe", "-x", "{a}", "a,b"])
+def test_names_that_make_no_folder(study, name):
+    assert f"line 2: image {name!r} is no name" in problem(write(study, ("image", "run"), (name, "a.nii")))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (("image", "file"), "lacks the column 'run'"),
+        (("Image", "run"), "lacks the column 'image'"),
+        (("image", "run", "confound"), "has an unknown column 'confound'"),
+        (("image", "run", "confounds", "TR"), "has an unknown column 'TR'"),
+    ],
+)
+def test_columns_are_named_when_they_are_wrong(study, columns, message):
+    text = problem(write(study, columns, ["one", "a.nii", "", ""][: len(columns)]))
+    assert message in text
+    assert "its columns are image, run and optionally confounds" in text
+
+
+def test_commas_instead_of_tabs(study):
+    text = problem(write(study, ("image", "run"), ("one", "a.nii"), separator=","))
+    assert "lacks the column 'image'" in text
+    assert "tab-separated" in text
+
+
+def test_tables_without_rows(study):
+    assert "lacks the column 'image'" in problem(write(study))
+    assert "has no rows" in problem(write(study, ("image", "run")))
+
+
+def test_tables_that_are_no_text(study):
+    latin = write(study, ("image", "run"), ("größe", "a.nii"), encoding="latin-1")
+    assert "is not readable as tab-separated text" in problem(latin)
+    open_quote = write(study, ("image", "run"), ("one", '"a.nii'))
+    assert "is not readable as tab-separated text" in problem(open_quote)
+    assert "is not readable as tab-separated text" in problem(study)
+    assert "does not exist; check the config key 'dataset'" in problem(study / "absent.tsv")
+
+
+# Runs that fit
+
+
+def run(folder, name, grid=(3, 4, 5), n_volumes=2, affine=AFFINE, t_r=2.0, dtype=np.float32):
+    return inspect(save_run(folder / name, np.zeros((*grid, n_volumes), dtype), affine, t_r))
+
+
+def moved(element, by):
+    affine = AFFINE.copy()
+    affine[element] += by
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"grid": (3, 4, 6)}, r"the grid \(3, 4, 6\) against \(3, 4, 5\)"),
+        ({"affine": moved((0, 3), 0.5)}, r"another affine, by up to 0\.5 mm"),
+        ({"affine": moved((1, 2), 0.01)}, r"another affine, by up to 0\.01 mm"),
+        ({"t_r": 2.5}, r"TR 2\.5 s against 2\.0 s"),
+        ({"t_r": 0}, r"TR unset.* against 2\.0 s"),
+    ],
+)
+def test_runs_that_do_not_fit_are_both_named(tmp_path, changes, message):
+    first, second = run(tmp_path, "first.nii", n_volumes=5), run(tmp_path, "second.nii")
+    other = run(tmp_path, "other.nii", **changes)
+    with pytest.raises(UserError, match=rf"^{other.path} does not fit {first.path}: {message}; ") as error:
+        check_runs_fit([first, second, other])
+    assert str(second.path) not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_rounding_lengths_and_types_may_differ(tmp_path):
+    odd = np.array([[-3.3, 0.001, 0, 90.1], [0, 3.3, 0.002, -126.7], [0, 0, 3.1, -72.3], [0, 0, 0, 1]])
+    first = run(tmp_path, "first.nii", affine=odd, t_r=2.52)
+    exact = nib.Nifti2Image(np.zeros((3, 4, 5, 7), np.int16), odd, dtype=np.int16)  # keeps float64
+    exact.header.set_xyzt_units("mm", "msec")
+    exact.header.set_zooms((3.3, 3.3, 3.1, 2520.0))
+    exact.to_filename(tmp_path / "second.nii")
+    second = inspect(tmp_path / "second.nii")
+    assert not np.array_equal(first.affine, second.affine)
+    check_runs_fit([first, second])
+    check_runs_fit([second, first])
+    check_runs_fit([first])
+
+
+def test_runs_without_a_tr_fit_each_other(tmp_path):
+    check_runs_fit([run(tmp_path, "first.nii", t_r=0), run(tmp_path, "second.nii", t_r=0)])
+
+
+# Runs inside an image
+
+
+def test_run_lengths_come_back_as_written(tmp_path):
+    runs = [run(tmp_path, f"{name}.nii", n_volumes=n) for name, n in [("größer", 7), ("b", 1), ("c", 30)]]
+    path = tmp_path / "below" / "runs.tsv"
+    write_run_lengths(runs, path)
+    assert read_run_lengths(path) == [7, 1, 30]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "run\tfirst_volume\tn_volumes"
+    assert [line.split("\t") for line in lines[1:]] == [
+        [str(tmp_path / "größer.nii"), "0", "7"],
+        [str(tmp_path / "b.nii"), "7", "1"],
+        [str(tmp_path / "c.nii"), "8", "30"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", [b"run\tlength\na\t1\n", b"run\tn_volumes\na\tmany\n", b"run\tn_volumes\n\xe9\t1\n"]
+)
+def test_another_table_is_no_table_of_runs(tmp_path, content):
+    path = tmp_path / "runs.tsv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{path} is no table of runs .*concatenated image"):
+        read_run_lengths(path)

@@ -1,0 +1,262 @@
+"""A complete run of two images by all strategies: every file that interface.md promises, and nothing else."""
+
+import csv
+import json
+import math
+import warnings
+import xml.etree.ElementTree
+from itertools import pairwise
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nilearn.maskers import NiftiMasker
+
+from conftest import AFFINE
+from roistream import adhd
+from roistream.strategies import STRATEGIES
+from workflow.conftest import (
+    ATLAS_AFFINE,
+    BLOCKS,
+    COMPLETE,
+    GRID,
+    LENGTHS,
+    NAMES,
+    T_R,
+    assert_no_traceback,
+    files_below,
+    snakemake,
+    write_table,
+)
+
+LABELS = COMPLETE["regions"]
+IMAGES = {"first": ["a1", "a2"], "second": ["b"]}
+N_VOLUMES = {image: sum(LENGTHS[run] for run in runs) for image, runs in IMAGES.items()}
+SUMMARY_KEYS = {
+    "strategy",
+    "n_jobs",
+    "n_regions",
+    "n_volumes",
+    "image_mib",
+    "peak_pss_mib",
+    "peak_rss_mib",
+    "peak_shm_mib",
+    "predicted_mib",
+    "wall_s",
+}
+
+image_by_image = pytest.mark.parametrize("image", list(IMAGES))
+strategy_by_strategy = pytest.mark.parametrize("strategy", list(STRATEGIES))
+
+
+def read_table(path):
+    """Read a TSV as a list of rows, each a dict of text."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", strict=True))
+
+
+def load(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+def nearest_labels():
+    """Take the atlas to the runs' grid by hand: each voxel gets the label of the atlas's voxel that its centre lies in."""
+    atlas = np.zeros((99, 99, 99), int)  # larger than the atlas, with room for indices beyond its end
+    for label, block in BLOCKS.items():
+        atlas[block] = label
+    centres = np.linalg.inv(ATLAS_AFFINE) @ AFFINE @ np.vstack([np.indices(GRID).reshape(3, -1), np.ones(np.prod(GRID))])
+    indices = np.rint(centres[:3]).astype(int)
+    assert indices.min() >= 0
+    return atlas[tuple(indices)].reshape(GRID)
+
+
+def nifti_masker(image, mask):
+    """Extract one region with nilearn itself, as float32."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Generation of a mask", UserWarning)
+        return NiftiMasker(mask_img=mask, standardize=None).fit_transform(image).astype(np.float32)
+
+
+def test_it_succeeds(complete_run):
+    assert complete_run.ended.status == 0, complete_run.ended.output
+    assert_no_traceback(complete_run.folder, complete_run.ended)
+    assert "ERROR" not in complete_run.ended.output
+
+
+def test_nothing_lies_elsewhere(complete_run):
+    made = files_below(complete_run.folder) - complete_run.given
+    assert {path.parts[0] for path in made} == {"results", "logs", ".snakemake"}
+    assert complete_run.given <= files_below(complete_run.folder)
+    assert {path.parts[1] for path in made if path.parts[0] == "results"} == set(IMAGES)
+    assert [path for path in made if ".partial-" in path.name] == []
+
+
+def test_every_job_has_a_log(complete_run):
+    logs = {path.relative_to("logs") for path in files_below(complete_run.folder) if path.parts[0] == "logs"}
+    per_image = ["concatenate_runs", "resample_atlas", "split_masks", "compare_memory"]
+    expected = {f"{rule}/{image}.log" for rule in per_image for image in IMAGES}
+    expected |= {f"extract_regions/{image}/{strategy}.log" for image in IMAGES for strategy in STRATEGIES}
+    assert set(map(str, logs)) == expected
+    for image in IMAGES:
+        assert f"{N_VOLUMES[image]} volumes" in (complete_run.folder / f"logs/concatenate_runs/{image}.log").read_text()
+        for strategy in STRATEGIES:
+            log = (complete_run.folder / f"logs/extract_regions/{image}/{strategy}.log").read_text()
+            assert f"{strategy}: {len(LABELS)} regions of {N_VOLUMES[image]} volumes" in log
+            assert "peak PSS" in log
+
+
+@image_by_image
+def test_the_image_is_its_runs_one_after_the_other(complete_run, image):
+    path = complete_run.results(image) / f"{image}_bold.nii.gz"
+    runs = [load(complete_run.data.runs[run]) for run in IMAGES[image]]
+    assert np.array_equal(load(path), np.concatenate(runs, axis=3))
+    loaded = nib.load(path)
+    assert loaded.get_data_dtype() == runs[0].dtype
+    assert np.array_equal(loaded.affine, AFFINE)
+    assert loaded.header.get_zooms()[3] == T_R
+    assert loaded.header.get_xyzt_units() == ("mm", "sec")
+
+
+@image_by_image
+def test_atlas_and_masks_lie_on_the_grid_of_the_image(complete_run, image):
+    expected = nearest_labels()
+    resampled = nib.load(complete_run.results(image) / "atlas_dseg.nii.gz")
+    assert resampled.get_data_dtype() == np.int32
+    assert np.array_equal(resampled.affine, AFFINE)
+    assert np.array_equal(resampled.dataobj, expected)
+    masks = sorted(path.name for path in (complete_run.results(image) / "masks").iterdir())
+    assert masks == sorted(f"region-{label}_mask.nii.gz" for label in LABELS)
+    for label in LABELS:
+        mask = nib.load(complete_run.results(image) / f"masks/region-{label}_mask.nii.gz")
+        assert mask.get_data_dtype() == np.uint8
+        assert np.array_equal(mask.affine, AFFINE)
+        assert np.array_equal(mask.dataobj, expected == label)
+
+
+@image_by_image
+def test_table_of_regions(complete_run, image):
+    labels = nearest_labels()
+    assert read_table(complete_run.results(image) / "regions.tsv") == [
+        {
+            "label": str(label),
+            "name": NAMES[label],
+            "n_voxels_atlas": str(np.prod([axis.stop - axis.start for axis in BLOCKS[label]])),
+            "n_voxels": str((labels == label).sum()),
+            "coverage": "0.5000" if label == 13 else "1.0000",
+            "status": "partial" if label == 13 else "ok",
+        }
+        for label in LABELS
+    ]
+
+
+@strategy_by_strategy
+@image_by_image
+def test_time_series_are_those_of_nifti_masker(complete_run, image, strategy):
+    results = complete_run.results(image)
+    folder = results / strategy
+    assert len(list(folder.glob("*.npy"))) == len(LABELS)
+    means = []
+    for label in LABELS:
+        array = np.load(folder / f"region-{label}_timeseries.npy")
+        expected = nifti_masker(results / f"{image}_bold.nii.gz", results / f"masks/region-{label}_mask.nii.gz")
+        assert array.dtype == np.float32
+        assert array.flags.c_contiguous
+        assert array.shape == (N_VOLUMES[image], (nearest_labels() == label).sum())
+        assert np.array_equal(array, expected)
+        means.append(expected.mean(axis=1, dtype=float))
+    rows = read_table(folder / "timeseries.tsv")
+    assert list(rows[0]) == [NAMES[label] for label in LABELS]
+    found = np.array([list(map(float, row.values())) for row in rows])
+    assert found.shape == (N_VOLUMES[image], len(LABELS))
+    np.testing.assert_allclose(found, np.transpose(means), rtol=1e-8)
+
+
+@strategy_by_strategy
+@image_by_image
+def test_memory_trace_and_summary(complete_run, image, strategy):
+    folder = complete_run.results(image) / strategy
+    trace = read_table(folder / "memory.tsv")
+    assert list(trace[0]) == ["time_s", "pss_mib", "rss_mib", "shm_mib"]
+    columns = {name: [float(row[name]) for row in trace] for name in trace[0]}
+    assert columns["time_s"][0] >= 0
+    assert all(earlier < later for earlier, later in pairwise(columns["time_s"]))
+    summary = json.loads((folder / "memory.json").read_text())
+    assert set(summary) >= SUMMARY_KEYS
+    assert summary["strategy"] == strategy
+    assert summary["n_jobs"] == 2, "n_jobs: 5 is capped by --cores 2"
+    assert summary["n_regions"] == len(LABELS)
+    assert summary["n_volumes"] == N_VOLUMES[image]
+    bytes_per_voxel = {"first": 4, "second": 2}[image]
+    mib = math.prod(GRID) * N_VOLUMES[image] * bytes_per_voxel / 2**20
+    assert summary["image_mib"] == pytest.approx(mib, abs=5e-4)
+    for kind in ("pss", "rss", "shm"):
+        assert summary[f"peak_{kind}_mib"] == max(columns[f"{kind}_mib"])
+    assert 20 < summary["peak_pss_mib"] <= summary["peak_rss_mib"], "Python with numpy takes more than 20 MiB"
+    assert summary["wall_s"] >= columns["time_s"][-1]
+    assert summary["predicted_mib"] > 0
+
+
+@image_by_image
+def test_comparison(complete_run, image):
+    results = complete_run.results(image)
+    rows = read_table(results / "memory_comparison.tsv")
+    assert [row["strategy"] for row in rows] == list(STRATEGIES)
+    for row in rows:
+        summary = json.loads((results / row["strategy"] / "memory.json").read_text())
+        assert set(row) == SUMMARY_KEYS
+        assert float(row["peak_pss_mib"]) == pytest.approx(summary["peak_pss_mib"])
+        assert float(row["wall_s"]) == pytest.approx(summary["wall_s"])
+    assert (results / "memory_comparison.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    figure = xml.etree.ElementTree.parse(results / "memory_comparison.svg")
+    words = " ".join(" ".join(figure.getroot().itertext()).split())
+    assert image in words
+    for strategy in STRATEGIES.values():
+        for part in strategy.label.split(", "):
+            assert part in words
+
+
+def test_the_default_made_small(simulated_run):
+    made = files_below(simulated_run)
+    assert {path.parts[0] for path in made} == {"results", "resources", "logs", ".snakemake"}
+    results = simulated_run / "results/large_fmri"
+    assert nib.load(results / "large_fmri_bold.nii.gz").shape == (*adhd.GRID, 6)
+    subjects = [simulated_run / "resources/simulated" / adhd.run_path(subject) for subject in adhd.SUBJECT_IDS[:2]]
+    expected = np.concatenate([load(subject) for subject in subjects], axis=3)
+    assert np.array_equal(load(results / "large_fmri_bold.nii.gz"), expected)
+    regions = read_table(results / "regions.tsv")
+    assert [(row["label"], row["status"]) for row in regions] == [(str(label), "ok") for label in range(1, 7)]
+    for label in range(1, 7):
+        mask = load(results / f"masks/region-{label}_mask.nii.gz") != 0
+        found = np.load(results / f"numpy_path/region-{label}_timeseries.npy")
+        assert mask.sum() > 100
+        assert np.array_equal(found, expected[mask].T)
+    assert [path.name for path in results.iterdir() if path.is_dir()] == ["masks", "numpy_path"]
+
+
+def test_a_real_run_and_the_real_basc(tmp_path, shared_data):
+    """The atlas comes from nilearn's data folder, where the user has placed it, and needs no network."""
+    name = "template_cambridge_basc_multiscale_sym_scale064.nii.gz"
+    cached = tmp_path / "nilearn data/basc_multiscale_2015/template_cambridge_basc_multiscale_nii_sym" / name
+    cached.parent.mkdir(parents=True)
+    cached.symlink_to(shared_data / name)
+    run = shared_data / "sub-001_task-rest_bold.nii.gz"
+    config = {
+        "dataset": write_table(tmp_path / "runs.tsv", [("rest", run)]),
+        "atlas": "basc",
+        "data_dir": tmp_path / "nilearn data",
+        "regions": "all",
+        "strategies": ["shared_memory"],
+        "n_jobs": 2,
+    }
+    ended = snakemake(tmp_path, config=config)
+    assert ended.status == 0, ended.output
+    results = tmp_path / "results/rest"
+    regions = read_table(results / "regions.tsv")
+    assert [row["label"] for row in regions] == [str(label) for label in range(1, 65)]
+    assert {row["status"] for row in regions} <= {"ok", "partial"}
+    data = load(run)
+    for row in regions:
+        mask = load(results / f"masks/region-{row['label']}_mask.nii.gz") != 0
+        found = np.load(results / f"shared_memory/region-{row['label']}_timeseries.npy")
+        assert found.shape == (20, int(row["n_voxels"]))
+        assert np.array_equal(found, data[mask].T.astype(np.float32))
