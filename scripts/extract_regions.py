@@ -7,19 +7,20 @@ import argparse
 import csv
 import json
 import logging
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from roistream.cleaning import prepare_cleaning
+from roistream.cleaning import Cleaning, prepare_cleaning
 from roistream.errors import UserError
 from roistream.outputs import whole_file
 from roistream.regions import Mask, Region, find_voxels, read_mask, read_regions
 from roistream.reporting import reporting
 from roistream.runs import read_run_lengths
 from roistream.strategies import STRATEGIES
-from roistream.volumes import inspect
+from roistream.volumes import Image, inspect, read_blocks
 
 CLEANING_OPTIONS = (
     "smoothing_fwhm",
@@ -89,7 +90,7 @@ def extract_regions(
     if len(filled) < len(located) and not regions:
         empty = next(mask.path for mask in located if not mask.voxels.size)
         raise UserError(f"{empty} is empty; leave it out.")
-    extracted = iter(STRATEGIES[strategy].load()(image, filled, n_jobs, prepared) if filled else [])
+    extracted = iter(run_strategy(strategy, source, filled, n_jobs, prepared) if filled else [])
     nothing = np.empty((source.n_volumes, 0), np.float32)
     arrays = [next(extracted) if mask.voxels.size else nothing for mask in located]
     for stem, array in zip(stems, arrays, strict=True):
@@ -106,6 +107,18 @@ def extract_regions(
     with whole_file(out / "extraction.json") as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
     logger.info("%s: %d regions of %d volumes with %d job(s).", strategy, len(masks), source.n_volumes, n_jobs)
+
+
+def run_strategy(
+    strategy: str, source: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning
+) -> list[np.ndarray]:
+    """Run a strategy; when it fails on a damaged image, say so as the block reader does."""
+    try:
+        return STRATEGIES[strategy].load()(source.path, masks, n_jobs, cleaning)
+    except (EOFError, OSError, ValueError, zlib.error):
+        for _ in read_blocks(source):
+            pass
+        raise
 
 
 def regions_of(table: Path, masks: Sequence[Path]) -> list[Region]:

@@ -181,33 +181,43 @@ def _start(command: Sequence[str]) -> subprocess.Popen:
 
 
 def _tree_memory_mib(tree: list[psutil.Process]) -> tuple[float, float] | None:
-    """Sum PSS and RSS in MiB over the processes of `tree`, parents first; None if all of them have ended.
+    """Sum PSS and RSS in MiB over those processes of `tree`, parents first, that live; None if there are none.
 
     Every process is looked at by itself, because memory_profiler's ``include_children`` drops all the remaining
-    children at the first one that has just ended.
+    children at the first one that has just ended. The looks at PSS take time, and meanwhile processes begin and cease
+    to share pages. Workers attach to what their parents hold: if a parent were looked at before them, a page would
+    count in full for it and once more in part for them. What workers have given up since is told by their RSS, looked
+    at in the end and quickly, which at one moment is never below PSS.
     """
-    memory: dict[int, tuple[float, float]] = {}
+    pss_mib = {process.pid: _memory_mib(process.pid, "psutil_pss") for process in reversed(tree)}
+    rss_mib = {process.pid: _memory_mib(process.pid, "psutil") for process in tree}
+    living = []
     for process in tree:
-        with suppress(psutil.NoSuchProcess, FileNotFoundError):
-            pss_mib, rss_mib = (
-                memory_profiler.memory_usage(process.pid, interval=0, backend=backend)[0]
-                for backend in ("psutil_pss", "psutil")
-            )
-            _, parent_rss_mib = memory.get(process.ppid(), (None, None))
-            if pss_mib is None:
-                _warn_unreadable(process)
-            # A process without memory is a zombie. One that equals its parent to the page is between vfork and
-            # exec, still runs in the parent's memory, and would double it.
-            elif rss_mib not in (0, parent_rss_mib):
-                memory[process.pid] = pss_mib, rss_mib
-    if not memory:
+        with suppress(psutil.NoSuchProcess):
+            # A child that equals its parent to the page is between vfork and exec: it still runs in the parent's
+            # memory and would double it.
+            if pss_mib[process.pid] and rss_mib[process.pid] not in (0, rss_mib.get(process.ppid())):
+                living.append(process.pid)
+    if not living:
         return None
-    return sum(pss_mib for pss_mib, _ in memory.values()), sum(rss_mib for _, rss_mib in memory.values())
+    return sum(min(pss_mib[pid], rss_mib[pid]) for pid in living), sum(rss_mib[pid] for pid in living)
+
+
+def _memory_mib(pid: int, backend: str) -> float:
+    """Give the memory of one process in MiB; 0 if it has ended, also as a zombie, or may not be read."""
+    try:
+        mib = memory_profiler.memory_usage(pid, interval=0, backend=backend)[0]
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return 0.0
+    if mib is None:
+        _warn_unreadable(pid)
+        return 0.0
+    return mib
 
 
 @functools.cache  # One warning for a process, not one for every sample.
-def _warn_unreadable(process: psutil.Process) -> None:
-    logger.warning("Process %d is not counted: its memory may not be read by this user.", process.pid)
+def _warn_unreadable(pid: int) -> None:
+    logger.warning("Process %d is not counted: this user may not read its memory.", pid)
 
 
 def _shm_used_mib() -> float:

@@ -1,15 +1,19 @@
 """How a program of this project speaks: one log, one sentence for a user's mistake, no silent warning."""
 
+import errno
 import logging
 import sys
 import warnings
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
 from roistream.errors import UserError
 
 logger = logging.getLogger("roistream")
+
+MORE_MEMORY = "use the strategy 'stream', fewer jobs, or a machine with more"
 
 
 @contextmanager
@@ -51,12 +55,17 @@ def reporting(log_file: str | Path | None = None) -> Iterator[None]:
     except UserError as error:
         logger.error("%s", error)
         raise SystemExit(1) from None
+    except BrokenProcessPool:
+        logger.error("A worker was killed, most likely because memory ran out; %s.", MORE_MEMORY)
+        raise SystemExit(1) from None
     except MemoryError as error:
-        detail = f" ({error})" if str(error) else ""
-        logger.error("Not enough memory%s; use the strategy 'stream', fewer jobs, or a machine with more.", detail)
+        logger.error("Not enough memory%s; %s.", f" ({error})" if str(error) else "", MORE_MEMORY)
         raise SystemExit(1) from None
     except OSError as error:
-        logger.error("%s", error)
+        if error.errno == errno.ENOMEM:
+            logger.error("Not enough memory; %s.", MORE_MEMORY)
+        else:
+            logger.error("%s", " ".join(str(error).split()))  # nibabel's go over two lines
         logger.debug("The operating system's error came from here:", exc_info=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:

@@ -1,6 +1,10 @@
 """One conformance suite for all strategies: each gives, to the last bit, what a user of NiftiMasker gets."""
 
 import logging
+import math
+import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -9,12 +13,12 @@ import numpy as np
 import pytest
 from nilearn.maskers import NiftiMasker
 
-from conftest import AFFINE, GRID, save_mask, save_run
+from conftest import AFFINE, GRID, ROOT, save_mask, save_run
 from roistream.cleaning import Cleaning
 from roistream.errors import UserError
 from roistream.regions import Mask, find_voxels, read_mask
 from roistream.strategies import STRATEGIES
-from roistream.volumes import inspect
+from roistream.volumes import inspect, new_header, write_image
 
 N_VOLUMES = 9
 ENDING = {name: "run.nii" if entry.uncompressed else "run.nii.gz" for name, entry in STRATEGIES.items()}
@@ -177,3 +181,69 @@ def test_the_registry_names_its_functions():
         assert entry.name == name
         assert entry.load().__name__ == name
         assert entry.load().__doc__
+
+
+DAMAGED = {
+    "cut off": (lambda content: content[: len(content) // 2], r"ends early: 64 volumes expected, \d+ complete"),
+    "corrupt": (
+        lambda content: content[:200_000] + b"\x55" * 400 + content[200_400:],
+        r"(is damaged .*|ends early): 64 volumes expected, \d+ ",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGED))
+@pytest.mark.parametrize("name", list(STRATEGIES))
+def test_a_damaged_image_is_told_in_one_sentence(tmp_path, rng, name, damage):
+    spoil, message = DAMAGED[damage]
+    if STRATEGIES[name].uncompressed and damage == "corrupt":
+        pytest.skip("a plain file has no check sum")
+    run = save_run(tmp_path / ENDING[name], rng.standard_normal((20, 20, 20, 64)).astype(np.float32))
+    run.write_bytes(spoil(run.read_bytes()))
+    mask = save_mask(tmp_path / "region-1_mask.nii.gz", [(1, 2, 3)], (20, 20, 20))
+    command = [sys.executable, str(ROOT / "scripts/extract_regions.py"), "--strategy", name, "--n-jobs", "2"]
+    options = ["--image", str(run), "--masks", str(mask), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"ERROR: .*{re.escape(run.name)} {message}.*\n", done.stderr), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (600 * 2**20, 600 * 2**20))
+sys.argv = sys.argv[1:]
+import runpy
+sys.path.insert(0, sys.argv[0].rsplit("/", 1)[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory):
+    """A run of 800 MiB, which compresses well, and a mask on it."""
+    folder = tmp_path_factory.mktemp("long")
+    grid, n_volumes = (64, 64, 50), 1024
+    volume = np.arange(math.prod(grid), dtype=np.float32)
+    header = new_header((*grid, n_volumes), np.float32, AFFINE, 2.0)
+    write_image(folder / "run.nii.gz", header, (volume + t for t in range(n_volumes)))
+    return folder / "run.nii.gz", save_mask(folder / "region-1_mask.nii.gz", [(1, 2, 3), (60, 50, 40)], grid)
+
+
+@pytest.mark.parametrize("name", ["stream", "nifti_masker_in_memory", "numpy_path", "numpy_in_memory", "shared_memory"])
+def test_under_a_hard_limit_of_memory(long_run, tmp_path, name):
+    """Stream extracts what the others cannot even load; their failure is one sentence."""
+    run, mask = long_run
+    command = [sys.executable, "-c", LIMITED, str(ROOT / "scripts/extract_regions.py")]
+    options = ["--strategy", name, "--image", str(run), "--masks", str(mask), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, check=False)
+    if name == "stream":
+        assert done.returncode == 0, done.stderr
+        found = np.load(tmp_path / "out/region-1_timeseries.npy")
+        first = [1 + 64 * (2 + 64 * 3), 60 + 64 * (50 + 64 * 40)]
+        assert np.array_equal(found, np.add.outer(np.arange(1024), first).astype(np.float32))
+    else:
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith("ERROR: Not enough memory")
+        assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import AFFINE, ROOT, save_run
+from conftest import ROOT, save_run
 
 TIMEOUT_S = 900
 """No run takes a tenth of it on a quiet machine; it is there so that a hanging one ends at all."""
@@ -192,6 +193,12 @@ def plan(folder, *arguments, **options):
     assert len(jobs) == (int(total[1]) if total else 0), ended.output
     assert jobs or "Nothing to be done" in ended.output
     return [job for job in jobs if job.rule != "all"]
+
+
+def side_by_side(function, cases):
+    """Call a function, which waits for a child process, for each case; two at a time. Gives results by case."""
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(cases, pool.map(function, cases), strict=True))
 
 
 def counts(jobs):

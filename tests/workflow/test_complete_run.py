@@ -70,11 +70,17 @@ def nearest_labels():
     return atlas[tuple(indices)].reshape(GRID)
 
 
-def nifti_masker(image, mask):
-    """Extract one region with nilearn itself, as float32."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*Generation of a mask", UserWarning)
-        return NiftiMasker(mask_img=mask, standardize=None).fit_transform(image).astype(np.float32)
+@pytest.fixture(scope="module", params=list(IMAGES))
+def extracted(request, complete_run):
+    """Give an image's name and what nilearn itself extracts from it, as float32, for each label."""
+    results = complete_run.results(request.param)
+    arrays = {}
+    for label in LABELS:
+        masker = NiftiMasker(mask_img=results / f"masks/region-{label}_mask.nii.gz", standardize=None, reports=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*Generation of a mask", UserWarning)
+            arrays[label] = masker.fit_transform(results / f"{request.param}_bold.nii.gz").astype(np.float32)
+    return request.param, arrays
 
 
 def test_it_succeeds(complete_run):
@@ -150,24 +156,26 @@ def test_table_of_regions(complete_run, image):
 
 
 @strategy_by_strategy
-@image_by_image
-def test_time_series_are_those_of_nifti_masker(complete_run, image, strategy):
-    results = complete_run.results(image)
-    folder = results / strategy
+def test_time_series_are_those_of_nifti_masker(complete_run, extracted, strategy):
+    image, expected = extracted
+    folder = complete_run.results(image) / strategy
     assert len(list(folder.glob("*.npy"))) == len(LABELS)
-    means = []
     for label in LABELS:
         array = np.load(folder / f"region-{label}_timeseries.npy")
-        expected = nifti_masker(results / f"{image}_bold.nii.gz", results / f"masks/region-{label}_mask.nii.gz")
         assert array.dtype == np.float32
         assert array.flags.c_contiguous
         assert array.shape == (N_VOLUMES[image], (nearest_labels() == label).sum())
-        assert np.array_equal(array, expected)
-        means.append(expected.mean(axis=1, dtype=float))
-    rows = read_table(folder / "timeseries.tsv")
+        assert np.array_equal(array, expected[label])
+
+
+@strategy_by_strategy
+def test_table_of_means(complete_run, extracted, strategy):
+    image, expected = extracted
+    rows = read_table(complete_run.results(image) / strategy / "timeseries.tsv")
     assert list(rows[0]) == [NAMES[label] for label in LABELS]
     found = np.array([list(map(float, row.values())) for row in rows])
     assert found.shape == (N_VOLUMES[image], len(LABELS))
+    means = [expected[label].mean(axis=1, dtype=float) for label in LABELS]
     np.testing.assert_allclose(found, np.transpose(means), rtol=1e-8)
 
 
@@ -230,7 +238,7 @@ def test_the_default_made_small(simulated_run):
         found = np.load(results / f"numpy_path/region-{label}_timeseries.npy")
         assert mask.sum() > 100
         assert np.array_equal(found, expected[mask].T)
-    assert [path.name for path in results.iterdir() if path.is_dir()] == ["masks", "numpy_path"]
+    assert {path.name for path in results.iterdir() if path.is_dir()} == {"masks", "numpy_path"}
 
 
 def test_a_real_run_and_the_real_basc(tmp_path, shared_data):

@@ -1,5 +1,8 @@
 """The image in one segment of shared memory, to which the workers attach by name."""
 
+import math
+import mmap
+import shutil
 from collections.abc import Sequence
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -7,10 +10,13 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
-from roistream.cleaning import Cleaning, collect
+from roistream.cleaning import Cleaning, collect, region_time_series
+from roistream.errors import UserError
 from roistream.regions import Mask
-from roistream.strategies.numpy_indexing import index, load_mask
-from roistream.volumes import inspect, read_blocks
+from roistream.strategies.numpy_indexing import load_mask
+from roistream.volumes import Image, inspect, read_blocks
+
+SEGMENTS = Path("/dev/shm")
 
 
 def shared_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
@@ -21,18 +27,41 @@ def shared_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cle
     """
     source = inspect(image)
     shape, dtype = (*source.grid, source.n_volumes), source.layout.dtype
-    segment = SharedMemory(create=True, size=int(np.prod(shape)) * dtype.itemsize)
+    size = math.prod(shape) * dtype.itemsize
+    check_room(size)
+    segment = SharedMemory(create=True, size=size)
     try:
-        volumes = np.ndarray((source.n_volumes, source.layout.n_voxels), dtype, segment.buf)
-        for block in read_blocks(source):
-            n_volumes, n_voxels = block.values.shape
-            volumes[block.first_volume :, block.first_voxel :][:n_volumes, :n_voxels] = block.values
-        del volumes, block
+        fill(segment, source)
         tasks = (delayed(attach_and_index)(segment.name, shape, dtype, mask, cleaning) for mask in masks)
         return collect(Parallel(n_jobs=n_jobs)(tasks), masks)
     finally:
         segment.close()
         segment.unlink()
+
+
+def fill(segment: SharedMemory, source: Image) -> None:
+    """Load an image into a segment."""
+    volumes = np.ndarray((source.n_volumes, source.layout.n_voxels), source.layout.dtype, segment.buf)
+    try:
+        for block in read_blocks(source):
+            n_volumes, n_voxels = block.values.shape
+            volumes[block.first_volume :, block.first_voxel :][:n_volumes, :n_voxels] = block.values
+    finally:
+        del volumes  # a segment cannot be closed while an array lies in it, nor can an error be told
+
+
+def check_room(size: int) -> None:
+    """Refuse a segment that cannot be had, before it is made.
+
+    The operating system grants any size and ends the process with a bus error when the pages run out; and where the address
+    space is limited, Python's own clean-up of a half-made segment fails noisily.
+    """
+    if SEGMENTS.is_dir() and (free := shutil.disk_usage(SEGMENTS).free) < size:
+        raise UserError(
+            f"The image needs {size / 2**20:,.0f} MiB of shared memory, but {SEGMENTS} has {free / 2**20:,.0f} MiB free; "
+            "enlarge it, or use the strategy 'stream'."
+        )
+    mmap.mmap(-1, size).close()
 
 
 def attach_and_index(
@@ -41,6 +70,7 @@ def attach_and_index(
     """Extract one region from the segment itself."""
     segment = SharedMemory(name=name)
     try:
-        return index(np.ndarray(shape, dtype, segment.buf, order="F"), load_mask(mask), cleaning)
+        values = np.ndarray(shape, dtype, segment.buf, order="F")[load_mask(mask)]
     finally:
         segment.close()
+    return region_time_series(values.T, cleaning)

@@ -1,0 +1,169 @@
+"""A dry run for every value that config.yaml documents: which jobs are planned, and for which files."""
+
+import json
+
+import pytest
+import yaml
+
+from conftest import ROOT
+from roistream import adhd
+from roistream.strategies import STRATEGIES
+from workflow.conftest import BLOCKS, counts, plan, side_by_side
+
+ALL = list(STRATEGIES)
+DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+PER_IMAGE = {"concatenate_runs": 1, "resample_atlas": 1, "split_masks": 1, "compare_memory": 1}
+DEFAULT_PLAN = {**PER_IMAGE, "simulate_adhd": 6, "simulate_atlas": 1, "extract_regions": len(ALL)}
+
+
+def settings(config):
+    """Word a config for the command line, in the way of the documentation: --config key=value."""
+    words = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in config.items()]
+    return ["--config", *words] if words else []
+
+
+def only(jobs, rule):
+    """Give the single job of a rule."""
+    [job] = [job for job in jobs if job.rule == rule]
+    return job
+
+
+def masks_of(jobs):
+    """List the labels that get a mask, in order."""
+    names = [path.rsplit("/", 1)[1] for path in only(jobs, "split_masks").files("output")]
+    return [int(name.removesuffix("_mask.nii.gz").removeprefix("region-")) for name in names if "_mask" in name]
+
+
+def strategies_of(jobs):
+    return [job.wildcards["strategy"] for job in jobs if job.rule == "extract_regions"]
+
+
+def runs_of(dataset, n_subjects):
+    return [f"resources/{dataset}/{adhd.run_path(subject)}" for subject in adhd.SUBJECT_IDS[:n_subjects]]
+
+
+def test_the_default(tmp_path):
+    jobs = plan(tmp_path, cores=8)
+    assert counts(jobs) == DEFAULT_PLAN
+    assert only(jobs, "concatenate_runs").files("input") == runs_of("simulated", 6)
+    assert masks_of(jobs) == [1, 2, 3, 4, 5, 6]
+    assert sorted(strategies_of(jobs)) == sorted(ALL)
+    assert {job.details["threads"] for job in jobs if job.rule == "extract_regions"} == {"6"}
+    assert only(jobs, "compare_memory").files("output") == [
+        f"results/large_fmri/memory_comparison.{ending}" for ending in ("tsv", "png", "svg")
+    ]
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("n_subjects", "n_volumes", "regions", "labels"),
+    [(1, None, 1, [1]), (40, 2, [30, 2, 64], [30, 2, 64]), (2, 5, 64, list(range(1, 65)))],
+)
+def test_subjects_and_regions(tmp_path, n_subjects, n_volumes, regions, labels):
+    config = {"n_subjects": n_subjects, "n_volumes": n_volumes, "regions": regions, "n_jobs": 3}
+    jobs = plan(tmp_path, *settings(config), "strategies=[numpy_path]", cores=8)
+    assert counts(jobs) == {**DEFAULT_PLAN, "simulate_adhd": n_subjects, "extract_regions": 1}
+    assert only(jobs, "concatenate_runs").files("input") == runs_of("simulated", n_subjects)
+    assert masks_of(jobs) == labels
+    extraction = only(jobs, "extract_regions")
+    masks = [path for path in extraction.files("input") if "/masks/" in path]
+    assert masks == [f"results/large_fmri/masks/region-{label}_mask.nii.gz" for label in labels]
+    arrays = [path for path in extraction.files("output") if path.endswith(".npy")]
+    assert arrays == [f"results/large_fmri/numpy_path/region-{label}_timeseries.npy" for label in labels]
+    assert extraction.details["threads"] == "3"
+
+
+# Each scale of BASC, and with it another strategy alone.
+SCALES = {
+    ("basc", scale): ALL[i % len(ALL)] for i, scale in enumerate([7, 12, 20, 36, 64, 122, 197, 325, 444])
+} | {("simulated", 7): ALL[0], ("simulated", 444): ALL[-1]}
+
+
+@pytest.fixture(scope="module")
+def plans_of_scales(tmp_path_factory):
+    def of_scale(case):
+        atlas, scale = case
+        config = {"atlas": atlas, "resolution": scale, "regions": "all", "strategies": [SCALES[case]]}
+        return plan(tmp_path_factory.mktemp(f"{atlas}{scale}"), config=config)
+
+    return side_by_side(of_scale, SCALES)
+
+
+@pytest.mark.parametrize(("atlas", "scale"), list(SCALES))
+def test_scales_and_single_strategies(plans_of_scales, atlas, scale):
+    jobs = plans_of_scales[atlas, scale]
+    rule = {"basc": "fetch_basc", "simulated": "simulate_atlas"}[atlas]
+    assert counts(jobs) == {**PER_IMAGE, "simulate_adhd": 6, rule: 1, "extract_regions": 1}
+    [made] = only(jobs, rule).files("output")
+    assert made.startswith(f"resources/{atlas}/")
+    assert f"scale{scale:03}" in made
+    assert made in only(jobs, "resample_atlas").files("input")
+    assert masks_of(jobs) == list(range(1, scale + 1))
+    assert strategies_of(jobs) == [SCALES[atlas, scale]]
+
+
+def test_every_strategy_was_alone():
+    assert set(SCALES.values()) == set(ALL)
+
+
+def test_adhd(tmp_path):
+    config = {"dataset": "adhd", "n_subjects": 30, "data_dir": "somewhere", "adhd_url": "http://localhost:1/"}
+    jobs = plan(tmp_path, config=config)
+    assert counts(jobs) == {**PER_IMAGE, "fetch_adhd": 1, "simulate_atlas": 1, "extract_regions": len(ALL)}
+    assert only(jobs, "concatenate_runs").files("input") == runs_of("adhd", 30)
+    assert set(runs_of("adhd", 30)) < set(only(jobs, "fetch_adhd").files("output"))
+
+
+def test_own_runs_and_atlas(tmp_path, small_data):
+    config = {"dataset": small_data.table, "atlas": small_data.atlas, "regions": "all"}
+    jobs = plan(tmp_path, config=config)
+    assert counts(jobs) == {**dict.fromkeys(PER_IMAGE, 2), "extract_regions": 2 * len(ALL)}
+    inputs = {job.image: job.files("input") for job in jobs if job.rule == "concatenate_runs"}
+    runs = {name: str(path) for name, path in small_data.runs.items()}
+    assert inputs == {"first": [runs["a1"], runs["a2"]], "second": [runs["b"]]}
+    first = [job for job in jobs if job.image == "first"]
+    assert str(small_data.atlas) in only(first, "resample_atlas").files("input")
+    assert masks_of(first) == list(BLOCKS)
+
+
+def test_names_give_the_order_of_regions(tmp_path, small_data):
+    table = tmp_path / "labels.tsv"
+    table.write_text("name\tindex\tcolour\nrear\t13\tred\nbackground\t0\tnone\nfront\t2\tblue\nside\t1\tgreen\n")
+    config = {"dataset": small_data.table, "atlas": small_data.atlas, "atlas_labels": table, "regions": 2}
+    assert masks_of([job for job in plan(tmp_path, config=config) if job.image == "first"]) == [13, 2]
+
+
+def test_a_label_that_the_atlas_has_not_may_be_kept(tmp_path, small_data):
+    config = {"dataset": small_data.table, "atlas": small_data.atlas, "regions": [1, 99], "empty_regions": "keep"}
+    assert masks_of([job for job in plan(tmp_path, config=config) if job.image == "first"]) == [1, 99]
+
+
+def test_every_key_in_both_ways(tmp_path, small_data):
+    config = {
+        "dataset": "adhd",
+        "n_subjects": 5,
+        "n_volumes": None,
+        "seed": 4,
+        "atlas": "basc",
+        "atlas_labels": None,
+        "resolution": 122,
+        "regions": [100, 3],
+        "empty_regions": "keep",
+        "strategies": ["shared_memory", "numpy_path"],
+        "n_jobs": 2,
+        "data_dir": "nilearn's data",
+        "adhd_url": "https://localhost/mirror",
+    }
+    assert set(config) == set(DEFAULTS), "a new key belongs here and into a test of its own"
+    assert [key for key in config if config[key] == DEFAULTS[key]] == ["atlas_labels"], "null without an own atlas"
+    by_file = plan(tmp_path, config=config)
+    by_command_line = plan(tmp_path, *settings(config))
+    assert sorted(job.details["output"] for job in by_file) == sorted(job.details["output"] for job in by_command_line)
+    assert counts(by_file) == {**PER_IMAGE, "fetch_adhd": 1, "fetch_basc": 1, "extract_regions": 2}
+    assert masks_of(by_command_line) == [100, 3]
+
+
+def test_the_command_line_beats_the_file_and_both_beat_the_default(tmp_path):
+    jobs = plan(tmp_path, "--config", "regions=2", config={"regions": 3, "n_subjects": 2})
+    assert masks_of(jobs) == [1, 2]
+    assert counts(jobs) == {**DEFAULT_PLAN, "simulate_adhd": 2}
