@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Extract the time series of regions from a 4D image with one of the strategies.
 
 Knows nothing of measuring and works from a plain shell: python scripts/extract_regions.py --help
@@ -162,7 +163,7 @@ def parse_arguments() -> dict:
     parser.add_argument("--confounds", type=Path, nargs="+", default=(), help="one table of confounds for each run")
     options = parser.add_argument_group("cleaning, named as in NiftiMasker")
     options.add_argument("--smoothing-fwhm", type=float, metavar="MM")
-    options.add_argument("--detrend", action="store_true")
+    options.add_argument("--detrend", action=argparse.BooleanOptionalAction, default=False)
     options.add_argument("--standardize", choices=("zscore_sample", "psc"))
     options.add_argument("--standardize-confounds", action=argparse.BooleanOptionalAction, default=True)
     options.add_argument("--low-pass", type=float, metavar="HZ")

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Run any command and record the memory of its process tree.
 
     python scripts/measure_memory.py --trace T.tsv --summary S.json -- COMMAND…

@@ -57,7 +57,7 @@ def check_configuration(config: Mapping[str, Any], schema: Mapping[str, Any]) ->
             raise UserError(
                 f"config key {key!r} is unknown{suggestion(key, properties)}; the keys are {', '.join(properties)}."
             )
-    for error in Draft202012Validator(schema).iter_errors(config):
+    for error in Validator(schema).iter_errors(config):
         key = str(error.absolute_path[0]) if error.absolute_path else ""
         if not key:
             raise UserError(f"config: {error.message}; take it over from config.yaml.")

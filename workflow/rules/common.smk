@@ -1,5 +1,6 @@
 # The validated config, turned into the tables and functions that the rules use.
 
+import os
 import re
 import shlex
 import sys
@@ -7,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "scripts"
@@ -21,10 +21,9 @@ from roistream.regions import read_label_names, read_labels, select_labels
 from roistream.runs import Run, read_runs_table
 from roistream.strategies import STRATEGIES as REGISTRY
 
-# A command line of ours runs in the interpreter that runs Snakemake, also when nothing is activated; in a job's conda
-# environment, if Snakemake makes one, it is that environment's.
-CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-PYTHON = "python" if CONDA else sys.executable
+# Shell commands find our programs, and run them in the interpreter that runs Snakemake, also when nothing is activated. A
+# job's conda environment, if Snakemake makes one, comes before both.
+os.environ.update(PATH=os.pathsep.join([str(SCRIPTS), str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 
 @contextmanager
@@ -75,6 +74,12 @@ def find_names():
     return {label: names.get(label, f"region-{label}") for label in labels}
 
 
+def image_of(wildcards):
+    """Give the image that a strategy reads: compressed, or the copy that can be mapped."""
+    ending = "nii" if REGISTRY[wildcards.strategy].uncompressed else "nii.gz"
+    return f"results/{wildcards.image}/{wildcards.image}_bold.{ending}"
+
+
 def confounds_of(wildcards):
     """List the tables of confounds that an extraction needs, one for each run."""
     return [run.confounds for run in RUNS[wildcards.image]] if config["cleaning"].get("confounds") else []
@@ -82,14 +87,15 @@ def confounds_of(wildcards):
 
 def cleaning_options(wildcards, input):
     """Word the config key ``cleaning`` as options of extract_regions.py."""
-    options = {key: value for key, value in config["cleaning"].items() if key not in ("confounds", "per_run")}
     words = []
-    for key, value in options.items():
-        option = "--" + key.replace("_", "-")
+    for key, value in config["cleaning"].items():
+        name = key.replace("_", "-")
+        if key in ("confounds", "per_run") or value is None:
+            continue
         if isinstance(value, bool):
-            words += [option] if value else ["--no-" + option[2:]]
-        elif value is not None:
-            words += [option, str(value)]
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", str(value)]
     if input.confounds:
         words += ["--confounds", *map(shlex.quote, input.confounds)]
     if config["cleaning"].get("per_run", True) and len(RUNS[wildcards.image]) > 1:

@@ -3,11 +3,7 @@
 
 rule extract_regions:
     input:
-        image=lambda wildcards: (
-            "results/{image}/{image}_bold.nii"
-            if REGISTRY[wildcards.strategy].uncompressed
-            else "results/{image}/{image}_bold.nii.gz"
-        ),
+        image=image_of,
         runs="results/{image}/runs.tsv",
         confounds=confounds_of,
         masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS),
@@ -28,9 +24,7 @@ rule extract_regions:
         cleaning=cleaning_options,
         code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/measure_memory.py"
-        " --trace {output.trace} --summary {output.summary} --include {output.facts} --"
-        " {PYTHON:q} {SCRIPTS:q}/extract_regions.py"
-        " --strategy {wildcards.strategy} --image {input.image} --masks {input.masks}"
+        "measure_memory.py --trace {output.trace} --summary {output.summary} --include {output.facts} --"
+        " extract_regions.py --strategy {wildcards.strategy} --image {input.image} --masks {input.masks}"
         " --regions {input.regions} --out {params.folder} --n-jobs {threads} {params.cleaning}"
         " 2>&1 | tee {log} >&2"

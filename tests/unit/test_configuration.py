@@ -1,0 +1,288 @@
+"""The configuration: types, the schema against config.yaml, and what is said of each kind of mistake."""
+
+import re
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from conftest import ROOT
+from roistream.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
+from roistream.errors import UserError
+from roistream.runs import Run
+from roistream.strategies import STRATEGIES
+
+SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
+CONFIG_TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def config():
+    """The embedded default."""
+    return yaml.safe_load(CONFIG_TEXT)
+
+
+def message(function, *arguments):
+    with pytest.raises(UserError) as error:
+        function(*arguments)
+    assert "\n" not in str(error.value)
+    assert str(error.value).endswith(".")
+    return str(error.value)
+
+
+# Types of values from the command line
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("6", 6),
+        ("-3", -3),
+        ("0.008", 0.008),
+        ("1.0e-3", 0.001),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("", None),
+        ("all", "all"),
+        ("basc", "basc"),
+        ("sub-01/runs.tsv", "sub-01/runs.tsv"),
+        ("2026-11-22", "2026-11-22"),
+        ("[1, 2]", "[1, 2]"),
+        ("{a: 1}", "{a: 1}"),
+        ("a: b: c", "a: b: c"),
+        ("'6'", "'6'"),
+        ("{", "{"),
+    ],
+)
+def test_text_becomes_what_it_stands_for(text, value):
+    for found in (typed(text), typed([text])[0], typed({"key": {"inner": [text]}})["key"]["inner"][0]):
+        assert found == value
+        assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("value", [6, 6.5, True, None, [1, "a", None], {"a": {"b": [1.5]}}, [], {}])
+def test_what_has_a_type_keeps_it(value):
+    assert typed(value) == value
+    assert type(typed(value)) is type(value)
+
+
+# The schema and config.yaml
+
+
+def test_the_schema_is_a_schema():
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_the_embedded_default_is_valid(config):
+    assert check_configuration(config, SCHEMA) is None
+    assert check_inputs(config) is None
+    assert chosen_strategies(config["strategies"]) == list(STRATEGIES)
+
+
+def test_schema_and_config_have_the_same_keys_in_the_same_order(config):
+    assert list(SCHEMA["properties"]) == list(config)
+    assert SCHEMA["required"] == list(config)
+    assert SCHEMA["additionalProperties"] is False
+
+
+def test_every_key_has_a_comment_and_a_description(config):
+    for key in config:
+        [line] = [line for line in CONFIG_TEXT.splitlines() if line.startswith(f"{key}:")]
+        assert re.search(r" # \S.{10,}", line)
+    pending = list(SCHEMA["properties"].items())
+    while pending:
+        key, entry = pending.pop()
+        assert re.fullmatch(r"\S.*[^.]", entry["description"]), key
+        pending += entry.get("properties", {}).items()
+        if entry.get("type") == "object":
+            assert entry["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": "adhd", "atlas": "basc", "n_volumes": None},
+        {"dataset": "my/runs.tsv", "atlas": "atlas.nii.gz", "atlas_labels": "labels.tsv"},
+        {"regions": "all", "empty_regions": "keep"},
+        {"regions": [3, 1, 2]},
+        {"regions": 64, "resolution": 444},
+        {"strategies": ["stream", "numpy_path"], "n_jobs": 1},
+        {"n_subjects": 40, "n_volumes": 2, "seed": 0},
+        {"data_dir": "/data", "adhd_url": "http://localhost:8000/"},
+        {"adhd_url": "https://example.org/adhd/"},
+        {"cleaning": {"smoothing_fwhm": 6, "detrend": True, "standardize": "psc", "low_pass": 0.1, "t_r": None}},
+    ],
+)
+def test_what_the_interface_promises_is_valid(config, changes):
+    assert check_configuration(config | changes, SCHEMA) is None
+
+
+WRONG = {
+    "dataset": ["", 3, None, ["adhd"]],
+    "n_subjects": [0, 41, -1, 6.0, 2.5, "six", True, None, [6]],
+    "n_volumes": [1, 0, -5, 30.0, "many", False],
+    "seed": [-1, 0.0, "x", None],
+    "atlas": ["", 5, None],
+    "atlas_labels": [1, True, ["a.tsv"]],
+    "resolution": [63, 64.0, 0, "64 parcels", None, True],
+    "regions": [0, -1, 6.0, [], [0], [1.0], [1, "two"], "some", None, True, {"a": 1}],
+    "empty_regions": ["drop", None, True],
+    "strategies": [[], "stream", ["stream", "stream"], [1], None],
+    "n_jobs": [0, -1, 6.0, "all", None],
+    "cleaning": [None, [], "detrend", True],
+    "data_dir": [1, ["a"]],
+    "adhd_url": ["ftp://example.org/", "example.org", 1],
+}
+
+
+def test_every_key_can_be_wrong(config):
+    assert list(WRONG) == list(config)
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_a_wrong_value_names_key_value_and_choices(config, key, value):
+    text = message(check_configuration, config | {key: value}, SCHEMA)
+    assert text == f"config key {key!r} is {value!r}; it must be {SCHEMA['properties'][key]['description']}."
+
+
+WRONG_CLEANING = {
+    "smoothing_fwhm": [0, -1, "6 mm", True],
+    "detrend": [1, "linear", None],
+    "standardize": ["zscore", True, False],
+    "standardize_confounds": [None, 1],
+    "low_pass": [0, "high"],
+    "high_pass": [-0.01, [0.01]],
+    "t_r": [0, "2 s"],
+    "confounds": ["confounds.tsv", None],
+    "per_run": [0, "no way"],
+}
+
+
+def test_every_cleaning_key_can_be_wrong():
+    assert list(WRONG_CLEANING) == list(SCHEMA["properties"]["cleaning"]["properties"])
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG_CLEANING.items() for value in values])
+def test_a_wrong_cleaning_value_names_key_value_and_choices(config, key, value):
+    text = message(check_configuration, config | {"cleaning": {key: value}}, SCHEMA)
+    description = SCHEMA["properties"]["cleaning"]["properties"][key]["description"]
+    assert text == f"config key 'cleaning: {key}' is {value!r}; it must be {description}."
+
+
+@pytest.mark.parametrize(
+    ("key", "guess"), [("n_subject", "n_subjects"), ("region", "regions"), ("Atlas", "atlas"), ("xyz", None)]
+)
+def test_an_unknown_key_is_answered_with_the_keys(config, key, guess):
+    text = message(check_configuration, config | {key: 1}, SCHEMA)
+    assert text.startswith(f"config key {key!r} is unknown")
+    assert (f"did you mean {guess!r}?" in text) == (guess is not None)
+    assert text.endswith(f"the keys are {', '.join(config)}.")
+
+
+def test_an_unknown_cleaning_key_is_answered_with_the_keys(config):
+    text = message(check_configuration, config | {"cleaning": {"detrend": True, "fwhm": 6, "lowpass": 0.1}}, SCHEMA)
+    assert "cleaning" in text
+    assert "'fwhm' is unknown" in text
+    assert text.endswith(f"the keys are {', '.join(SCHEMA['properties']['cleaning']['properties'])}.")
+    assert "did you mean 'low_pass'?" in message(check_configuration, config | {"cleaning": {"lowpass": 1}}, SCHEMA)
+
+
+def test_a_missing_key_is_named(config):
+    del config["n_jobs"]
+    assert "'n_jobs'" in message(check_configuration, config, SCHEMA)
+
+
+# Strategies
+
+
+def test_strategies_keep_the_order_asked_for():
+    assert chosen_strategies(["stream", "numpy_path"]) == ["stream", "numpy_path"]
+
+
+@pytest.mark.parametrize(("name", "guess"), [("steam", "stream"), ("numpy", None), ("shared_mem", "shared_memory")])
+def test_an_unknown_strategy_is_answered_with_the_choices(name, guess):
+    text = message(chosen_strategies, ["stream", name])
+    assert text.startswith(f"strategy {name!r} is unknown")
+    assert guess is None or f"did you mean {guess!r}?" in text
+    assert text.endswith(f"choose from {', '.join(STRATEGIES)}.")
+
+
+# Files and keys that go together
+
+
+@pytest.mark.parametrize(("key", "choices"), [("dataset", "simulated, adhd"), ("atlas", "simulated, basc")])
+def test_files_must_exist(config, tmp_path, monkeypatch, key, choices):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for value in ("absent.tsv", "folder", str(tmp_path / "absent")):
+        text = message(check_inputs, config | {key: value})
+        assert text.startswith(f"config key {key!r} is {value!r}, which is neither {choices} nor a file")
+    assert "did you mean 'simulated'?" in message(check_inputs, config | {key: "simulate"})
+    (tmp_path / "present").touch()
+    assert check_inputs(config | {key: "present"}) is None
+    assert check_inputs(config | {key: str(tmp_path / "present")}) is None
+    assert check_inputs(config | {key: choices.split(", ")[1]}) is None
+
+
+@pytest.mark.parametrize("atlas", ["simulated", "basc"])
+def test_names_of_regions_are_for_a_user_s_own_atlas(config, tmp_path, monkeypatch, atlas):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "atlas.nii").touch()
+    text = message(check_inputs, config | {"atlas": atlas, "atlas_labels": "labels.tsv"})
+    assert text.startswith("config key 'atlas_labels' ")
+    assert f"'atlas' is {atlas}" in text
+    assert check_inputs(config | {"atlas": "atlas.nii", "atlas_labels": "labels.tsv"}) is None
+
+
+# Cleaning
+
+
+def runs(n=2, image="one", confounds="confounds.tsv"):
+    return [Run(image, f"run-{number}.nii", confounds) for number in range(n)]
+
+
+@pytest.mark.parametrize(
+    "cleaning",
+    [
+        {},
+        {"detrend": True, "standardize": "psc"},
+        {"low_pass": 0.1, "high_pass": 0.008},
+        {"low_pass": None, "high_pass": 0.008},
+        {"confounds": True},
+        {"confounds": True, "standardize_confounds": False, "per_run": False},
+    ],
+)
+def test_cleaning_that_goes_together(cleaning):
+    assert check_cleaning(cleaning, list(STRATEGIES), runs()) is None
+
+
+def test_smoothing_is_for_strategies_that_see_whole_volumes():
+    able = [name for name, strategy in STRATEGIES.items() if strategy.smooths]
+    assert check_cleaning({"smoothing_fwhm": 6}, able, runs()) is None
+    assert check_cleaning({"smoothing_fwhm": None}, list(STRATEGIES), runs()) is None
+    text = message(check_cleaning, {"smoothing_fwhm": 6}, ["stream", "numpy_path"], runs())
+    assert "smoothing_fwhm" in text
+    assert "numpy_path" in text
+    assert ", ".join(able) in text
+
+
+@pytest.mark.parametrize(("low_pass", "high_pass"), [(0.01, 0.1), (0.1, 0.1)])
+def test_the_band_must_not_be_empty(low_pass, high_pass):
+    text = message(check_cleaning, {"low_pass": low_pass, "high_pass": high_pass}, ["stream"], runs())
+    assert f"low_pass {low_pass} must be above high_pass {high_pass}" in text
+
+
+def test_confounds_must_be_there():
+    text = message(check_cleaning, {"confounds": True}, ["stream"], [*runs(), Run("two", "bare.nii")])
+    assert "bare.nii" in text
+    assert "confounds" in text
+
+
+def test_standardize_confounds_needs_confounds_and_an_undivided_image():
+    unused = {"standardize_confounds": False}
+    assert "confounds: true" in message(check_cleaning, unused, ["stream"], runs())
+    lost = {"standardize_confounds": False, "confounds": True}
+    assert "per_run: false" in message(check_cleaning, lost, ["stream"], runs())
+    assert check_cleaning(lost, ["stream"], runs(1)) is None
+    assert check_cleaning(lost, ["stream"], [*runs(1, "one"), *runs(1, "two")]) is None

@@ -1,0 +1,210 @@
+"""A user's mistake costs one sentence: it names the file or key and what to do, and nothing that looks finished is left."""
+
+import csv
+import math
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conftest import AFFINE, save_run
+from roistream.strategies import STRATEGIES
+from workflow.conftest import (
+    BLOCKS,
+    GRID,
+    NAMES,
+    assert_no_traceback,
+    files_below,
+    save_atlas,
+    save_small_data,
+    side_by_side,
+    snakemake,
+    write_table,
+)
+
+SHIFTED = np.array([[-3.0, 0, 0, 10], [0, 3, 0, -12], [0, 0, 3, -6], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def bad_data(tmp_path_factory):
+    """Small data and, beside them, what can be wrong with files and tables."""
+    data = save_small_data(tmp_path_factory.mktemp("mistakes") / "data")
+    folder = data.folder
+    values = np.random.default_rng(1).standard_normal((*GRID, 5)).astype(np.float32)
+    save_run(folder / "other_grid.nii.gz", values[:, :, :-1], t_r=2.5)
+    save_run(folder / "other_affine.nii.gz", values, SHIFTED, t_r=2.5)
+    save_run(folder / "other_tr.nii.gz", values, t_r=2.0)
+    save_run(folder / "cut.nii.gz", values, t_r=2.5)
+    content = (folder / "cut.nii.gz").read_bytes()
+    (folder / "cut.nii.gz").write_bytes(content[: len(content) // 2])
+    nib.Nifti1Image(values[..., 0], AFFINE).to_filename(folder / "three.nii.gz")
+    (folder / "no_image.nii.gz").write_bytes(b"not compressed")
+    save_atlas(folder / "elsewhere.nii.gz", BLOCKS, np.diag([2.5, 2.5, 2.5, 1]) + np.eye(4)[[3, 3, 3, 0]].T * 500)
+    write_table(folder / "missing.tsv", [("first", "a1.nii.gz"), ("first", "a9.nii.gz")])
+    write_table(folder / "three.tsv", [("first", "three.nii.gz")])
+    write_table(
+        folder / "several.tsv",
+        [("first", "a1.nii.gz"), ("../up", "b.nii.gz"), ("first", "no_image.nii.gz"), ("first", "a1.nii.gz")],
+    )
+    (folder / "several.tsv").open("a").write("first\n")
+    (folder / "spaces.tsv").write_text("image run\nfirst a1.nii.gz\n")
+    (folder / "two_names.tsv").write_text("index\tname\n1\tfront\n2\tfront\n")
+    return data
+
+
+# What is wrong, the config, and what the sentence must say.
+BEFORE_ANY_JOB = {
+    "key": ({"n_subject": 3}, ["'n_subject'", "did you mean 'n_subjects'?"]),
+    "strategy": ({"strategies": ["numpy_path", "numpy_pth"]}, ["'numpy_pth'", "did you mean 'numpy_path'?", *STRATEGIES]),
+    "one strategy": ({"strategies": "numpy_path"}, ["'strategies'", "must be all, or a list"]),
+    "dataset": ({"dataset": "simulatd"}, ["'dataset'", "'simulatd'", "did you mean 'simulated'?"]),
+    "value": ({"n_jobs": "many"}, ["'n_jobs'", "'many'", "must be a whole number from 1 up"]),
+    "scale": ({"resolution": 65}, ["'resolution'", "65", "must be one of", "64, 122"]),
+    "address": ({"dataset": "adhd", "adhd_url": "localhost"}, ["'adhd_url'", "http://"]),
+    "no table": ({"dataset": "absent.tsv"}, ["'dataset'", "'absent.tsv'", "relative to the working directory"]),
+    "no atlas": ({"atlas": "absent.nii.gz"}, ["'atlas'", "'absent.nii.gz'", "relative to the working directory"]),
+    "no labels": ({"dataset": "runs.tsv", "atlas": "atlas.nii.gz", "atlas_labels": "absent.tsv"}, ["absent.tsv", "'atlas_labels'"]),
+    "labels of no own atlas": ({"atlas_labels": "labels.tsv"}, ["'atlas_labels'", "'atlas' is simulated", "remove one"]),
+    "one name twice": ({"atlas": "atlas.nii.gz", "atlas_labels": "two_names.tsv"}, ["two_names.tsv, line 3", "'front'", "unique"]),
+    "atlas is no atlas": ({"atlas": "a1.nii.gz"}, ["a1.nii.gz", "4D", "3D label image"]),
+    "too many regions": ({"regions": 65}, ["regions", "65", "at most 64"]),
+    "no such label": ({"regions": [1, 65]}, ["regions", "no label 65", "empty_regions: keep"]),
+    "no such label of mine": ({"atlas": "atlas.nii.gz", "regions": [1, 4]}, ["atlas.nii.gz", "no label 4", "empty_regions: keep"]),
+    "no run": ({"dataset": "missing.tsv"}, ["missing.tsv", "line 3", "a9.nii.gz does not exist", "check the path"]),
+    "3D run": ({"dataset": "three.tsv"}, ["three.tsv", "line 2", "three.nii.gz is 3D", "give the time series"]),
+    "several": (
+        {"dataset": "several.tsv"},
+        [
+            "several.tsv has 4 problem(s); correct them",
+            "line 3: image '../up' is no name for a folder",
+            "no_image.nii.gz cannot be read as an image",
+            "a1.nii.gz is already a run of 'first' in line 2",
+            "line 6: 2 columns expected",
+        ],
+    ),
+    "no tabs": ({"dataset": "spaces.tsv"}, ["spaces.tsv", "'image'", "tab-separated"]),
+}  # fmt: skip
+
+
+def located(config, folder):
+    """Replace the names of files that exist in `folder` by their paths."""
+    return {key: str(folder / value) if (folder / str(value)).is_file() else value for key, value in config.items()}
+
+
+def sentences(text):
+    """List what our own programs complain of; Snakemake's own words begin otherwise."""
+    return re.findall(r"^ERROR: (.*)$", text, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def stopped_at_once(tmp_path_factory, bad_data):
+    def of_mistake(name):
+        folder = tmp_path_factory.mktemp("mistake")
+        return folder, snakemake(folder, config=located(BEFORE_ANY_JOB[name][0], bad_data.folder))
+
+    return side_by_side(of_mistake, BEFORE_ANY_JOB)
+
+
+@pytest.mark.parametrize("name", list(BEFORE_ANY_JOB))
+def test_before_any_job(stopped_at_once, name):
+    folder, ended = stopped_at_once[name]
+    assert ended.status == 1, ended.output
+    [sentence] = sentences(ended.output)
+    for words in BEFORE_ANY_JOB[name][1]:
+        assert words in sentence
+    assert_no_traceback(folder, ended)
+    assert {path.parts[0] for path in files_below(folder)} == {"settings.yaml", ".snakemake"}
+
+
+RUNS_THAT_DO_NOT_FIT = {
+    "grid": ("other_grid.nii.gz", ["other_grid.nii.gz does not fit", "a1.nii.gz", "(12, 13, 10)", "(12, 13, 11)", "resample it"]),
+    "affine": ("other_affine.nii.gz", ["other_affine.nii.gz does not fit", "a1.nii.gz", "affine, by up to 1 mm", "resample it"]),
+    "tr": ("other_tr.nii.gz", ["other_tr.nii.gz does not fit", "a1.nii.gz", "TR 2.0 s against 2.5 s", "an image of its own"]),
+    "cut": ("cut.nii.gz", ["cut.nii.gz ends early", "5 volumes expected", "copy or download it again"]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs_that_do_not_fit(tmp_path_factory, bad_data):
+    """Run four images, each of a sound run and another one that spoils it, and a sound one."""
+    folder = tmp_path_factory.mktemp("unfit")
+    rows = [(image, bad_data.folder / run) for image, (bad, _) in RUNS_THAT_DO_NOT_FIT.items() for run in ("a1.nii.gz", bad)]
+    table = write_table(folder / "runs.tsv", [*rows, ("sound", bad_data.runs["b"])])
+    config = {"dataset": table, "atlas": bad_data.atlas, "regions": [1], "strategies": ["numpy_path"], "n_jobs": 1}
+    return folder, snakemake(folder, "--keep-going", config=config)
+
+
+@pytest.mark.parametrize("image", list(RUNS_THAT_DO_NOT_FIT))
+def test_runs_that_do_not_fit(runs_that_do_not_fit, image):
+    folder, ended = runs_that_do_not_fit
+    assert ended.status == 1
+    [sentence] = sentences((folder / f"logs/concatenate_runs/{image}.log").read_text("utf-8"))
+    for words in RUNS_THAT_DO_NOT_FIT[image][1]:
+        assert words in sentence
+    assert sentences(ended.output).count(sentence) == 1
+    assert list(folder.glob(f"results/{image}/**/*")) == []
+
+
+def test_an_image_that_is_sound_goes_on_beside_them(runs_that_do_not_fit):
+    folder, ended = runs_that_do_not_fit
+    assert len(sentences(ended.output)) == len(RUNS_THAT_DO_NOT_FIT)
+    assert_no_traceback(folder, ended)
+    assert (folder / "results/sound/memory_comparison.tsv").is_file()
+
+
+def test_regions_that_get_lost_on_the_way(tmp_path, bad_data):
+    """An atlas somewhere else, then a label that resampling loses, then both the lost and an absent one kept."""
+    table = write_table(tmp_path / "runs.tsv", [("scan", bad_data.runs["b"])])
+    config = {"dataset": table, "regions": [5, 8, 99], "strategies": ["numpy_path"], "n_jobs": 1}
+    names = {"atlas_labels": bad_data.folder / "more_labels.tsv"}
+    names["atlas_labels"].write_text(bad_data.labels.read_text("utf-8") + "99\tnowhere\n", "utf-8")
+    results = tmp_path / "results/scan"
+
+    ended = snakemake(tmp_path, config={**config, **names, "atlas": bad_data.folder / "elsewhere.nii.gz"})
+    assert ended.status == 1
+    [sentence] = sentences(ended.output)
+    for words in ("elsewhere.nii.gz", "lies inside", "scan_bold.nii.gz", "same space"):
+        assert words in sentence
+    assert sentences((tmp_path / "logs/resample_atlas/scan.log").read_text("utf-8")) == [sentence]
+    assert_no_traceback(tmp_path, ended)
+    assert {path.name for path in results.iterdir()} == {"scan_bold.nii.gz", "runs.tsv"}
+
+    ended = snakemake(tmp_path, config={**config, **names, "atlas": bad_data.atlas})
+    assert ended.status == 1
+    [sentence] = sentences(ended.output)
+    for words in ("atlas.nii.gz", "2 requested label(s)", ": 8, 99;", "leave them out of 'regions'", "empty_regions: keep"):
+        assert words in sentence
+    assert sentences((tmp_path / "logs/split_masks/scan.log").read_text("utf-8")) == [sentence]
+    assert_no_traceback(tmp_path, ended)
+    assert [path for path in results.glob("masks/*") if path.is_file()] == []
+    assert not (results / "regions.tsv").exists()
+
+    ended = snakemake(tmp_path, config={**config, **names, "atlas": bad_data.atlas, "empty_regions": "keep"})
+    assert ended.status == 0, ended.output
+    with (results / "regions.tsv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    kept = [(row["label"], row["n_voxels_atlas"], row["status"]) for row in rows]
+    assert kept == [("5", "125", "ok"), ("8", "9", "empty"), ("99", "0", "empty")]
+    assert [row["n_voxels"] for row in rows[1:]] == ["0", "0"]
+    with (results / "numpy_path/timeseries.tsv").open(newline="", encoding="utf-8") as stream:
+        header, *means = csv.reader(stream, delimiter="\t")
+    assert header == [NAMES[5], NAMES[8], "nowhere"]
+    assert len(means) == 8
+    assert [[math.isnan(float(mean)) for mean in row] for row in means] == [[False, True, True]] * 8
+    for label in (8, 99):
+        assert np.load(results / f"numpy_path/region-{label}_timeseries.npy").shape == (8, 0)
+        assert not np.asarray(nib.load(results / f"masks/region-{label}_mask.nii.gz").dataobj).any()
+
+
+def test_none_of_the_regions_is_left(tmp_path, bad_data):
+    """Even where empty regions may be kept: a table of nothing but NaN is a mistake."""
+    table = write_table(tmp_path / "runs.tsv", [("scan", bad_data.runs["b"])])
+    config = {"dataset": table, "atlas": bad_data.atlas, "regions": [8], "empty_regions": "keep"}
+    ended = snakemake(tmp_path, config={**config, "strategies": ["numpy_path"]})
+    assert ended.status == 1
+    [sentence] = sentences(ended.output)
+    for words in ("None of the requested regions", "check 'atlas' and 'regions'"):
+        assert words in sentence
+    assert_no_traceback(tmp_path, ended)
+    assert not (tmp_path / "results/scan/regions.tsv").exists()
