@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint clean
+.PHONY: run test lint benchmark clean
 
 # The embedded default: simulated subjects, all strategies, the comparison below results/large_fmri/.
 run: $(VENV)/run.done
@@ -18,6 +18,10 @@ lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+# Speed and memory against the bars, for a quiet machine and about 20 minutes: docs/benchmark.md and its figure.
+benchmark: $(VENV)/run.done
+	$(BIN)/python scripts/benchmark.py --repeats 3 --out docs --workdir .benchmark
 
 clean:
 	rm -rf $(VENV)

@@ -43,8 +43,8 @@ PACKAGES = ("numpy", "scipy", "nibabel", "nilearn", "joblib", "isal", "snakemake
 
 N_SUBJECTS = 6
 N_REGIONS = 6
-N_JOBS = 6
-FACTORS = (4, 10)
+N_JOBS, QUICK_JOBS = 6, 2
+FACTORS, QUICK_FACTORS = (4, 10), (2, 3)
 """How many times longer the longer images are."""
 
 CLEANING = ("--smoothing-fwhm=6", "--detrend", "--high-pass=0.01", "--standardize=zscore_sample")
@@ -83,7 +83,7 @@ class Data:
     plain : path
         The same image without compression.
     longer : dict
-        Images 4 and 10 times as long, by that number.
+        Images several times as long, by that number.
     atlas, resampled : path
         64 labels, on their own grid and on the image's.
     masks, finer_masks : list of path
@@ -131,6 +131,11 @@ class Bench:
     workdir: Path
     repeats: int
     quick: bool
+
+    @property
+    def n_jobs(self) -> int:
+        """Workers of an extraction, unless an experiment has its own number."""
+        return QUICK_JOBS if self.quick else N_JOBS
 
     def rounds(self, title: str, commands: dict[str, Command], limited: bool = False) -> list[dict]:
         """Measure all commands in turn, then all of them again, so that a drift of the machine hits all alike.
@@ -195,12 +200,12 @@ class Bench:
         }
 
     def extraction(
-        self, strategy: str, image: Path, masks: Sequence[Path], n_jobs: int = N_JOBS, options: Sequence = ()
+        self, strategy: str, image: Path, masks: Sequence[Path], n_jobs: int | None = None, options: Sequence = ()
     ) -> Command:
         """Word the extraction of regions."""
         out = self.folder(f"{strategy}-{image.parent.name}-{len(masks)}")
         words = [sys.executable, SCRIPTS / "extract_regions.py", "--strategy", strategy, "--image", image]
-        words += ["--masks", *masks, "--out", out, "--n-jobs", n_jobs, *options]
+        words += ["--masks", *masks, "--out", out, "--n-jobs", n_jobs or self.n_jobs, *options]
         return Command(words, [image], out)
 
     def function(self, name: str, reads: Sequence[Path] = (), outputs: dict | None = None, **arguments) -> Command:
@@ -224,12 +229,12 @@ def prepare(bench: Bench) -> Data:
     results = Path("results", "large_fmri")
     targets = [results / "runs.tsv", results / "regions.tsv"]
     run_workflow(folder, targets, n_subjects=N_SUBJECTS, n_volumes=n_volumes, resolution=64, regions="all")
-    # The masks depend on the image's grid alone: a single volume will do.
-    run_workflow(finer, targets[1:], n_subjects=1, n_volumes=1, resolution=444, regions="all")
+    # The masks depend on the image's grid alone: two volumes will do.
+    run_workflow(finer, targets[1:], n_subjects=1, n_volumes=2, resolution=444, regions="all")
     image = folder / results / "large_fmri_bold.nii.gz"
     runs = [folder / "resources/simulated" / adhd.run_path(subject) for subject in adhd.SUBJECT_IDS[:N_SUBJECTS]]
     longer = {}
-    for factor in FACTORS:
+    for factor in QUICK_FACTORS if bench.quick else FACTORS:
         longer[factor] = bench.workdir / f"times-{factor}" / image.name
         if outdated(longer[factor], image):
             logger.info("Making %s.", longer[factor])
@@ -317,7 +322,7 @@ def cleaning(bench: Bench, data: Data) -> list[dict]:
 
 
 def concatenation(bench: Bench, data: Data) -> list[dict]:
-    """The six runs into one image, by nilearn's function and by our own."""
+    """Put the six runs into one image, by nilearn's function and by our own."""
     out = bench.folder("concat_imgs")
     words = [sys.executable, "-c", CONCAT_IMGS, out / "image.nii.gz", *data.runs]
     outputs = {"image": "image.nii.gz", "run_lengths": "runs.tsv"}
@@ -357,7 +362,7 @@ def temporary_copy(image: Path, plain: Path) -> Iterator[Path | None]:
 
 
 def rules(bench: Bench, data: Data) -> list[dict]:
-    """The functions of the other rules' scripts; the downloads need the internet and are left out."""
+    """Call the functions of the other rules' scripts; the downloads need the internet and are left out."""
     names = {label: f"region-{label}" for label in range(1, len(data.masks) + 1)}
     entries = dict.fromkeys(("n_jobs", "n_regions", "n_volumes", "image_mib"), 1)
     entries |= dict.fromkeys(("peak_pss_mib", "peak_rss_mib", "peak_shm_mib", "wall_s"), 1.0)
@@ -443,12 +448,12 @@ def describe_machine() -> dict:
     }
 
 
-def check_memory(image: Path) -> None:
+def check_memory(image: Path, n_jobs: int) -> None:
     """Refuse to start what the out-of-memory killer would end an hour later."""
-    needed, available = N_JOBS * 2.3 * inspect(image).mib, psutil.virtual_memory().available / 2**20
+    needed, available = n_jobs * 2.3 * inspect(image).mib, psutil.virtual_memory().available / 2**20
     if needed > available:
         raise UserError(
-            f"NiftiMasker with {N_JOBS} jobs needs about {needed:,.0f} MiB, but only {available:,.0f} are available; "
+            f"NiftiMasker with {n_jobs} jobs needs about {needed:,.0f} MiB, but only {available:,.0f} are available; "
             "end other programs, or use a larger machine."
         )
 
@@ -474,15 +479,20 @@ def benchmark(workdir: Path, out: Path, repeats: int, quick: bool) -> None:
     """
     bench = Bench(workdir / ("quick" if quick else "full"), 1 if quick else repeats, quick)
     data = prepare(bench)
-    check_memory(data.image)
+    check_memory(data.image, bench.n_jobs)
     results = {
         "quick": quick,
         "date": datetime.date.today().isoformat(),
         "repeats": bench.repeats,
-        "n_jobs": N_JOBS,
-        "cleaning": {"options": " ".join(CLEANING), "n_jobs": CLEANING_JOBS, "per_run": not quick},
+        "n_jobs": bench.n_jobs,
+        "cleaning_options": {"words": " ".join(CLEANING), "n_jobs": CLEANING_JOBS, "per_run": not quick},
         "limit": {"address_space_mib": LIMIT_MIB, "n_jobs": LIMIT_JOBS, "seconds": LIMIT_S},
         "machine": describe_machine(),
+        "image": {
+            "n_volumes": inspect(data.image).n_volumes,
+            "raw_mib": round(inspect(data.image).mib, 1),
+            "file_mib": round(data.image.stat().st_size / 2**20, 1),
+        },
     }
     for experiment in EXPERIMENTS:
         results[experiment.__name__] = experiment(bench, data)

@@ -120,7 +120,7 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
         The program, looked up on ``PATH``, and its arguments.
     interval_s : float, default=0.05
         Pause between samples in seconds. It lasts at least as long as the sample before it took (13 ms per GiB of
-        PSS were measured), so that looking takes no more than half of one core.
+        RSS were measured), so that looking takes no more than half of one core.
 
     Returns
     -------
@@ -155,7 +155,9 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
                 received = signal.sigtimedwait(signals, max(interval_s, time.monotonic() - awake_s))
                 awake_s = time.monotonic()
                 if received is None:
-                    tree = [root, *root.children(recursive=True)]
+                    found = [root, *root.children(recursive=True)]
+                    # The children of a root that has ended meanwhile cannot be found; keep those known.
+                    tree = found if process.poll() is None else tree
                 elif received.si_signo != signal.SIGCHLD:
                     stopped_by = received.si_signo
                     _end(tree)
@@ -190,17 +192,28 @@ def _tree_memory_mib(tree: list[psutil.Process]) -> tuple[float, float] | None:
     at in the end and quickly, which at one moment is never below PSS.
     """
     pss_mib = {process.pid: _memory_mib(process.pid, "psutil_pss") for process in reversed(tree)}
+    # Between vfork and exec a child runs in the memory of its parent, which the kernel suspends (as "disk sleep")
+    # until then: it would double the parent. It is known by an RSS that equals the parent's to the page.
+    suspended = {process.pid for process in tree if _status(process) == psutil.STATUS_DISK_SLEEP}
     rss_mib = {process.pid: _memory_mib(process.pid, "psutil") for process in tree}
-    living = []
+    counted = []
     for process in tree:
         with suppress(psutil.NoSuchProcess):
-            # A child that equals its parent to the page is between vfork and exec: it still runs in the parent's
-            # memory and would double it.
-            if pss_mib[process.pid] and rss_mib[process.pid] not in (0, rss_mib.get(process.ppid())):
-                living.append(process.pid)
-    if not living:
+            pid, parent = process.pid, process.ppid()
+            borrowed = parent in suspended and rss_mib[pid] == rss_mib[parent]
+            if pss_mib[pid] and rss_mib[pid] and not borrowed:
+                counted.append(pid)
+    if not counted:
         return None
-    return sum(min(pss_mib[pid], rss_mib[pid]) for pid in living), sum(rss_mib[pid] for pid in living)
+    return sum(min(pss_mib[pid], rss_mib[pid]) for pid in counted), sum(rss_mib[pid] for pid in counted)
+
+
+def _status(process: psutil.Process) -> str:
+    """Give the state of a process, a zombie's if it is gone."""
+    try:
+        return process.status()
+    except psutil.NoSuchProcess:
+        return psutil.STATUS_ZOMBIE
 
 
 def _memory_mib(pid: int, backend: str) -> float:
@@ -276,6 +289,6 @@ def _living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     living: dict[psutil.Process, None] = {}
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            if process.status() != psutil.STATUS_ZOMBIE:
+            if _status(process) != psutil.STATUS_ZOMBIE:
                 living |= dict.fromkeys([process, *process.children(recursive=True)])
     return list(living)

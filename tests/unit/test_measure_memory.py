@@ -285,6 +285,8 @@ def test_sigterm_ends_the_tree(outputs, tmp_path, measured_tree):
     running, pids = measured_tree()
 
     running.terminate()
+    time.sleep(0.2)
+    running.terminate()  # an impatient user
     _, stderr = running.communicate(timeout=30)
 
     assert running.returncode == 128 + signal.SIGTERM
@@ -314,8 +316,6 @@ def test_a_tree_that_ignores_sigterm_is_killed(outputs, tmp_path, measured_tree)
     running, pids = measured_tree("stubborn")
 
     running.terminate()
-    time.sleep(0.2)
-    running.terminate()  # an impatient user
     running.communicate(timeout=30)
 
     assert running.returncode == 128 + signal.SIGTERM

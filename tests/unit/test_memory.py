@@ -120,26 +120,45 @@ def test_siblings_of_a_zombie_are_counted():
 
 
 def test_a_process_that_has_just_ended_does_not_hide_the_others():
-    started = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    holding = python("block = b'x' * (30 << 20); print('ready', flush=True); input()")
+    started = [subprocess.Popen(holding, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(3)]
+    tree = [psutil.Process(process.pid) for process in started]
+    ended = tree[1]
     try:
-        tree = [psutil.Process(process.pid) for process in started]
-        _, all_mib = _tree_memory_mib(tree)
-        started[1].kill()
-        while not has_ended(started[1].pid):
+        for process in started:
+            process.stdout.readline()
+        living = _tree_memory_mib(tree)
+        ended.kill()
+        while not has_ended(ended.pid):
             time.sleep(0.01)
-        zombie = _tree_memory_mib(tree)
-        zombie_alone = _tree_memory_mib([tree[1]])
+        zombie, zombie_alone = _tree_memory_mib(tree), _tree_memory_mib([ended])
         started[1].wait()
         gone = _tree_memory_mib(tree)
     finally:
         for process in started:
             process.kill()
-            process.wait()
+            process.communicate()
 
-    for _, rss_mib in (zombie, gone):
-        assert rss_mib == pytest.approx(all_mib * 2 / 3, rel=0.2)
+    assert all(90 <= mib <= 90 + 3 * INTERPRETER_MIB for mib in living)
+    for memory in (zombie, gone):
+        assert all(60 <= mib <= 60 + 2 * INTERPRETER_MIB for mib in memory)
     assert zombie_alone is None
     assert _tree_memory_mib(tree) is None
+
+
+def test_a_forked_child_that_equals_its_parent_is_counted():
+    measurement = measure(
+        python("""
+            import os, time
+
+            for _ in range(2):
+                os.fork()
+            block = b"x" * (30 << 20)
+            time.sleep(1)
+        """)
+    )
+
+    assert 120 <= measurement.peak_pss_mib <= 120 + 4 * INTERPRETER_MIB
 
 
 def test_a_child_between_vfork_and_exec_does_not_double_its_parent(tmp_path):
@@ -184,7 +203,7 @@ def test_a_process_that_may_not_be_read_is_told(caplog):
         """)
     )
 
-    assert 0 < measurement.samples[-1].pss_mib < 60
+    assert 0 < measurement.peak_pss_mib < 60
     assert len([record for record in caplog.records if "is not counted" in record.getMessage()]) == 1
 
 
@@ -269,10 +288,12 @@ def test_exit_status_is_passed_on():
 
 @pytest.mark.parametrize("duration_s", ["0.05", "0.01"])
 def test_a_short_command_has_a_sample(duration_s):
-    measurement = measure(["sleep", duration_s])
+    # A crowded machine may let the measuring process wait for longer than the command lasts, but hardly three times.
+    measurements = [measure(["sleep", duration_s]) for _ in range(3)]
 
-    assert len(measurement.samples) >= 1
-    assert all(sample.pss_mib > 0 and sample.rss_mib > 0 for sample in measurement.samples)
+    samples = [sample for measurement in measurements for sample in measurement.samples]
+    assert len(samples) >= 1
+    assert all(sample.pss_mib > 0 and sample.rss_mib > 0 for sample in samples)
 
 
 def test_a_command_runs_once_however_short(tmp_path):

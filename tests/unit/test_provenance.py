@@ -3,7 +3,6 @@
 import ast
 import re
 import shutil
-import textwrap
 
 import pytest
 
@@ -19,10 +18,14 @@ MODULES = sorted((ROOT / "scripts").rglob("*.py"))
 def variant(tmp_path_factory):
     """Copy the real scripts, change some of the files, and give the digest of one script."""
 
-    def digest(script, **changes):
-        folder = shutil.copytree(ROOT / "scripts", tmp_path_factory.mktemp("variant") / "scripts")
-        for name, change in changes.items():
-            path = folder / f"{name.replace('__', '/')}.py"
+    def digest(script, changes=()):
+        folder = shutil.copytree(
+            ROOT / "scripts",
+            tmp_path_factory.mktemp("variant") / "scripts",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        for name, change in dict(changes).items():
+            path = folder / name
             before = path.read_text(encoding="utf-8")
             path.write_text(change(before), encoding="utf-8")
             assert path.read_text(encoding="utf-8") != before
@@ -45,11 +48,9 @@ def test_every_script_has_a_digest(script, variant):
     assert re.fullmatch(r"[0-9a-f]{16}", digest)
     assert code_digest(str(script)) == digest
     # It depends on neither the place nor comments; it does depend on the script itself and its errors.
-    everything = {path.relative_to(ROOT / "scripts").with_suffix("").as_posix() for path in MODULES}
-    comments = {name.replace("/", "__"): add_comments for name in everything if "__init__" not in name}
-    assert variant(script.stem, **comments) == digest
-    assert variant(script.stem, **{script.stem: add_code}) != digest
-    assert variant(script.stem, roistream__errors=add_code) != digest
+    assert variant(script.stem, {path.relative_to(ROOT / "scripts"): add_comments for path in MODULES}) == digest
+    assert variant(script.stem, {script.name: add_code}) != digest
+    assert variant(script.stem, {"roistream/errors.py": add_code}) != digest
 
 
 def test_scripts_differ():
@@ -71,13 +72,13 @@ def test_scripts_differ():
     ],
 )
 def test_a_digest_changes_with_what_is_imported(variant, script, module):
-    name = f"roistream__{module.replace('/', '__')}"
-    assert variant(script, **{name: add_code}) != variant(script)
+    assert variant(script, {f"roistream/{module}.py": add_code}) != variant(script)
 
 
 @pytest.mark.parametrize("family", sorted({strategy.family for strategy in STRATEGIES.values()}))
 def test_an_extraction_depends_on_every_strategy(variant, family):
-    assert variant("extract_regions", **{f"roistream__strategies__{family}": add_code}) != variant("extract_regions")
+    changed = variant("extract_regions", {f"roistream/strategies/{family}.py": add_code})
+    assert changed != variant("extract_regions")
 
 
 @pytest.mark.parametrize(
@@ -93,8 +94,7 @@ def test_an_extraction_depends_on_every_strategy(variant, family):
     ],
 )
 def test_a_digest_does_not_change_with_what_is_not_imported(variant, script, module):
-    name = f"roistream__{module}" if "/" not in module else f"roistream__strategies__{module.split('/')[1]}"
-    assert variant(script, **{name: add_code}) == variant(script)
+    assert variant(script, {f"roistream/{module}.py": add_code}) == variant(script)
 
 
 def test_modules_of_the_project_are_imported_by_their_full_names():
@@ -107,24 +107,15 @@ def test_modules_of_the_project_are_imported_by_their_full_names():
             assert "importlib" not in imported or path.name == "__init__.py", path
 
 
-@pytest.fixture
-def project(tmp_path):
-    """Small scripts of every kind."""
-
-    def write(name, text):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(textwrap.dedent(text))
-        return path
-
-    write("library/__init__.py", "")
-    write("library/plain.py", "import library.deep\nVALUE = 1\n")
-    write("library/deep.py", "from library import plain\nVALUE = 2\n")  # a circle
-    write("library/lazy.py", "def f():\n    import library.plain\n")
-    write("registry/__init__.py", "import importlib\n")
-    write("registry/by_name.py", "from library.plain import VALUE\n")
-    write("unrelated.py", "VALUE = 3\n")
-    return write
+LIBRARY = {
+    "library/__init__.py": "",
+    "library/plain.py": "import library.deep\n",
+    "library/deep.py": "from library import plain\n",  # a circle
+    "library/lazy.py": "def f():\n    import library.plain\n",
+    "registry/__init__.py": "import importlib\n",
+    "registry/by_name.py": "from library.plain import VALUE\n",
+    "unrelated.py": "",
+}
 
 
 @pytest.mark.parametrize(
@@ -148,20 +139,17 @@ def project(tmp_path):
         ("import os, numpy.linalg\nfrom json import loads", set()),
     ],
 )
-def test_what_a_script_sees(tmp_path, project, code, sees):
-    project("script.py", code)
-    before = code_digest(project("script.py", code))
+def test_what_a_script_sees(tmp_path, code, sees):
+    for name, text in (LIBRARY | {"script.py": code}).items():
+        (tmp_path / "before" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "before" / name).write_text(text)
+    before = code_digest(tmp_path / "before" / "script.py")
     changed = set()
-    for path in [path for path in tmp_path.rglob("*.py") if path.name != "script.py"]:
-        # Read modules are kept; a copy elsewhere is read anew.
-        name = path.relative_to(tmp_path)
-        copy = shutil.copytree(
-            tmp_path, tmp_path.parent / f"{tmp_path.name}-{name.as_posix().replace('/', '-')}", dirs_exist_ok=True
-        )
-        with (copy / name).open("a") as stream:
-            stream.write("\nADDED = 1\n")
+    for number, module in enumerate(LIBRARY):
+        copy = shutil.copytree(tmp_path / "before", tmp_path / str(number))  # what has been read is not read again
+        (copy / module).write_text(add_code(LIBRARY[module]))
         if code_digest(copy / "script.py") != before:
-            changed.add(name.with_suffix("").as_posix())
+            changed.add(module.removesuffix(".py"))
     assert changed == sees
 
 

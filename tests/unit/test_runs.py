@@ -44,7 +44,8 @@ def problem(path, **options):
 
 def test_paths_are_relative_to_the_table(study, monkeypatch, tmp_path_factory):
     path = write(study, ("image", "run"), ("one", "a.nii"), ("two", "sub/c.nii"), ("one", str(study / "b.nii.gz")))
-    expected = [Run("one", study / "a.nii"), Run("two", study / "sub" / "c.nii"), Run("one", study / "b.nii.gz")]
+    found = [("one", study / "a.nii"), ("two", study / "sub" / "c.nii"), ("one", study / "b.nii.gz")]
+    expected = [Run(image, run, n_volumes=3, t_r=2.0) for image, run in found]
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert read_runs_table(path) == expected
     monkeypatch.chdir(study.parent)

@@ -163,10 +163,11 @@ def snakemake(folder, *arguments, config=None, cores=2, root=ROOT, **options):
 
 @dataclass(frozen=True)
 class Job:
-    """A job as a dry run announces it."""
+    """A job as a dry run announces it; its command only with --printshellcmds."""
 
     rule: str
     details: dict
+    command: str | None
 
     def files(self, kind):
         """List its input, output or log files."""
@@ -186,8 +187,10 @@ def plan(folder, *arguments, **options):
     ended = snakemake(folder, "--dry-run", *arguments, **options)
     assert ended.status == 0, ended.output
     jobs = [
-        Job(rule, dict(re.findall(r"^    (\w+): (.*)$", details, re.MULTILINE)))
-        for rule, details in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", ended.output, re.MULTILINE)
+        Job(announced[1], dict(re.findall(r"^    (\w+): (.*)$", announced[2], re.MULTILINE)), announced[3])
+        for announced in re.finditer(
+            r"^(?:local)?rule (\w+):\n((?:    .*\n)+)(?:Shell command: (.*)\n)?", ended.output, re.MULTILINE
+        )
     ]
     total = re.search(r"^total +(\d+)$", ended.output, re.MULTILINE)
     assert len(jobs) == (int(total[1]) if total else 0), ended.output

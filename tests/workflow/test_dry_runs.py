@@ -13,13 +13,21 @@ from workflow.conftest import BLOCKS, counts, plan, side_by_side
 ALL = list(STRATEGIES)
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
 PER_IMAGE = {"concatenate_runs": 1, "resample_atlas": 1, "split_masks": 1, "compare_memory": 1}
-DEFAULT_PLAN = {**PER_IMAGE, "simulate_adhd": 6, "simulate_atlas": 1, "extract_regions": len(ALL)}
 
 
 def settings(config):
     """Word a config for the command line, in the way of the documentation: --config key=value."""
     words = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in config.items()]
     return ["--config", *words] if words else []
+
+
+def extraction_by(*strategies):
+    """Count the jobs of extracting from one image; some strategies need a decompressed copy of it."""
+    copied = any(STRATEGIES[strategy].uncompressed for strategy in strategies)
+    return {"extract_regions": len(strategies)} | ({"decompress_image": 1} if copied else {})
+
+
+DEFAULT_PLAN = {**PER_IMAGE, "simulate_adhd": 6, "simulate_atlas": 1, **extraction_by(*ALL)}
 
 
 def only(jobs, rule):
@@ -62,7 +70,7 @@ def test_the_default(tmp_path):
 def test_subjects_and_regions(tmp_path, n_subjects, n_volumes, regions, labels):
     config = {"n_subjects": n_subjects, "n_volumes": n_volumes, "regions": regions, "n_jobs": 3}
     jobs = plan(tmp_path, *settings(config), "strategies=[numpy_path]", cores=8)
-    assert counts(jobs) == {**DEFAULT_PLAN, "simulate_adhd": n_subjects, "extract_regions": 1}
+    assert counts(jobs) == {**PER_IMAGE, "simulate_adhd": n_subjects, "simulate_atlas": 1, "extract_regions": 1}
     assert only(jobs, "concatenate_runs").files("input") == runs_of("simulated", n_subjects)
     assert masks_of(jobs) == labels
     extraction = only(jobs, "extract_regions")
@@ -74,9 +82,10 @@ def test_subjects_and_regions(tmp_path, n_subjects, n_volumes, regions, labels):
 
 
 # Each scale of BASC, and with it another strategy alone.
-SCALES = {
-    ("basc", scale): ALL[i % len(ALL)] for i, scale in enumerate([7, 12, 20, 36, 64, 122, 197, 325, 444])
-} | {("simulated", 7): ALL[0], ("simulated", 444): ALL[-1]}
+SCALES = {("basc", scale): ALL[i % len(ALL)] for i, scale in enumerate([7, 12, 20, 36, 64, 122, 197, 325, 444])} | {
+    ("simulated", 7): ALL[0],
+    ("simulated", 444): ALL[-1],
+}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +102,7 @@ def plans_of_scales(tmp_path_factory):
 def test_scales_and_single_strategies(plans_of_scales, atlas, scale):
     jobs = plans_of_scales[atlas, scale]
     rule = {"basc": "fetch_basc", "simulated": "simulate_atlas"}[atlas]
-    assert counts(jobs) == {**PER_IMAGE, "simulate_adhd": 6, rule: 1, "extract_regions": 1}
+    assert counts(jobs) == {**PER_IMAGE, "simulate_adhd": 6, rule: 1, **extraction_by(SCALES[atlas, scale])}
     [made] = only(jobs, rule).files("output")
     assert made.startswith(f"resources/{atlas}/")
     assert f"scale{scale:03}" in made
@@ -109,7 +118,7 @@ def test_every_strategy_was_alone():
 def test_adhd(tmp_path):
     config = {"dataset": "adhd", "n_subjects": 30, "data_dir": "somewhere", "adhd_url": "http://localhost:1/"}
     jobs = plan(tmp_path, config=config)
-    assert counts(jobs) == {**PER_IMAGE, "fetch_adhd": 1, "simulate_atlas": 1, "extract_regions": len(ALL)}
+    assert counts(jobs) == {**PER_IMAGE, "fetch_adhd": 1, "simulate_atlas": 1, **extraction_by(*ALL)}
     assert only(jobs, "concatenate_runs").files("input") == runs_of("adhd", 30)
     assert set(runs_of("adhd", 30)) < set(only(jobs, "fetch_adhd").files("output"))
 
@@ -117,7 +126,7 @@ def test_adhd(tmp_path):
 def test_own_runs_and_atlas(tmp_path, small_data):
     config = {"dataset": small_data.table, "atlas": small_data.atlas, "regions": "all"}
     jobs = plan(tmp_path, config=config)
-    assert counts(jobs) == {**dict.fromkeys(PER_IMAGE, 2), "extract_regions": 2 * len(ALL)}
+    assert counts(jobs) == {rule: 2 * number for rule, number in {**PER_IMAGE, **extraction_by(*ALL)}.items()}
     inputs = {job.image: job.files("input") for job in jobs if job.rule == "concatenate_runs"}
     runs = {name: str(path) for name, path in small_data.runs.items()}
     assert inputs == {"first": [runs["a1"], runs["a2"]], "second": [runs["b"]]}
@@ -138,6 +147,46 @@ def test_a_label_that_the_atlas_has_not_may_be_kept(tmp_path, small_data):
     assert masks_of([job for job in plan(tmp_path, config=config) if job.image == "first"]) == [1, 99]
 
 
+TEMPORAL = {"detrend": True, "standardize": "psc", "low_pass": 0.1, "high_pass": 0.01, "t_r": 2.5}
+NOTHING = {"smoothing_fwhm": None, "detrend": False, "standardize": None, "low_pass": None, "t_r": None}
+
+
+@pytest.mark.parametrize(
+    ("cleaning", "options", "with_confounds", "with_runs"),
+    [
+        ({}, "", False, True),
+        ({**NOTHING, "confounds": False}, "--no-detrend", False, True),
+        (
+            {"smoothing_fwhm": 6, "standardize": "zscore_sample"},
+            "--smoothing-fwhm 6 --standardize zscore_sample",
+            False,
+            True,
+        ),
+        (
+            {"confounds": True, "standardize_confounds": False, "per_run": False},
+            "--no-standardize-confounds",
+            True,
+            False,
+        ),
+        (
+            {**TEMPORAL, "confounds": True, "standardize_confounds": True, "per_run": True},
+            "--detrend --standardize psc --low-pass 0.1 --high-pass 0.01 --t-r 2.5 --standardize-confounds",
+            True,
+            True,
+        ),
+    ],
+)
+def test_cleaning(tmp_path, cleaning, options, with_confounds, with_runs):
+    """Runs are told apart unless they are cleaned as one, and confounds are given when they are asked for."""
+    config = {"cleaning": cleaning, "strategies": ["stream"], "n_subjects": 2, "n_volumes": None}
+    extraction = only(plan(tmp_path, "--printshellcmds", *settings(config)), "extract_regions")
+    given = extraction.command.split("--n-jobs 2", 1)[1].split("2>&1")[0].split()
+    confounds = [f"resources/simulated/{adhd.confounds_path(subject)}" for subject in adhd.SUBJECT_IDS[:2]]
+    expected = options.split() + ["--confounds", *confounds] * with_confounds
+    assert given == expected + ["--runs", "results/large_fmri/runs.tsv"] * with_runs
+    assert set(confounds) & set(extraction.files("input")) == (set(confounds) if with_confounds else set())
+
+
 def test_every_key_in_both_ways(tmp_path, small_data):
     config = {
         "dataset": "adhd",
@@ -151,6 +200,7 @@ def test_every_key_in_both_ways(tmp_path, small_data):
         "empty_regions": "keep",
         "strategies": ["shared_memory", "numpy_path"],
         "n_jobs": 2,
+        "cleaning": {"detrend": True, "low_pass": 0.1},
         "data_dir": "nilearn's data",
         "adhd_url": "https://localhost/mirror",
     }

@@ -11,6 +11,7 @@ import pytest
 from conftest import AFFINE, save_run
 from roistream.strategies import STRATEGIES
 from workflow.conftest import (
+    ATLAS_AFFINE,
     BLOCKS,
     GRID,
     NAMES,
@@ -23,7 +24,8 @@ from workflow.conftest import (
     write_table,
 )
 
-SHIFTED = np.array([[-3.0, 0, 0, 10], [0, 3, 0, -12], [0, 0, 3, -6], [0, 0, 0, 1]])
+SHIFTED = AFFINE + np.outer([1, 0, 0, 0], [0, 0, 0, 1])
+FAR_AWAY = ATLAS_AFFINE + np.outer([1, 1, 1, 0], [0, 0, 0, 500])
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +42,14 @@ def bad_data(tmp_path_factory):
     (folder / "cut.nii.gz").write_bytes(content[: len(content) // 2])
     nib.Nifti1Image(values[..., 0], AFFINE).to_filename(folder / "three.nii.gz")
     (folder / "no_image.nii.gz").write_bytes(b"not compressed")
-    save_atlas(folder / "elsewhere.nii.gz", BLOCKS, np.diag([2.5, 2.5, 2.5, 1]) + np.eye(4)[[3, 3, 3, 0]].T * 500)
+    save_atlas(folder / "elsewhere.nii.gz", BLOCKS, FAR_AWAY)
     write_table(folder / "missing.tsv", [("first", "a1.nii.gz"), ("first", "a9.nii.gz")])
     write_table(folder / "three.tsv", [("first", "three.nii.gz")])
     write_table(
         folder / "several.tsv",
         [("first", "a1.nii.gz"), ("../up", "b.nii.gz"), ("first", "no_image.nii.gz"), ("first", "a1.nii.gz")],
     )
-    (folder / "several.tsv").open("a").write("first\n")
+    (folder / "several.tsv").write_text((folder / "several.tsv").read_text() + "first\n")
     (folder / "spaces.tsv").write_text("image run\nfirst a1.nii.gz\n")
     (folder / "two_names.tsv").write_text("index\tname\n1\tfront\n2\tfront\n")
     return data
@@ -64,15 +66,19 @@ BEFORE_ANY_JOB = {
     "address": ({"dataset": "adhd", "adhd_url": "localhost"}, ["'adhd_url'", "http://"]),
     "no table": ({"dataset": "absent.tsv"}, ["'dataset'", "'absent.tsv'", "relative to the working directory"]),
     "no atlas": ({"atlas": "absent.nii.gz"}, ["'atlas'", "'absent.nii.gz'", "relative to the working directory"]),
-    "no labels": ({"dataset": "runs.tsv", "atlas": "atlas.nii.gz", "atlas_labels": "absent.tsv"}, ["absent.tsv", "'atlas_labels'"]),
+    "no labels": ({"atlas": "atlas.nii.gz", "atlas_labels": "absent.tsv"}, ["absent.tsv", "'atlas_labels'"]),
     "labels of no own atlas": ({"atlas_labels": "labels.tsv"}, ["'atlas_labels'", "'atlas' is simulated", "remove one"]),
-    "one name twice": ({"atlas": "atlas.nii.gz", "atlas_labels": "two_names.tsv"}, ["two_names.tsv, line 3", "'front'", "unique"]),
-    "atlas is no atlas": ({"atlas": "a1.nii.gz"}, ["a1.nii.gz", "4D", "3D label image"]),
-    "too many regions": ({"regions": 65}, ["regions", "65", "at most 64"]),
+    "one name twice": ({"atlas": "atlas.nii.gz", "atlas_labels": "two_names.tsv"}, ["two_names.tsv, line 3", "'front'"]),
+    "atlas is no atlas": ({"atlas": "a1.nii.gz"}, ["a1.nii.gz is 4D", "3D"]),
+    "cleaning key": ({"cleaning": {"low_pas": 0.1}}, ["cleaning", "'low_pas'", "did you mean 'low_pass'?"]),
+    "cleaning value": ({"cleaning": {"standardize": True}}, ["cleaning: standardize", "True", "zscore_sample"]),
+    "cleaning and strategy": ({"cleaning": {"smoothing_fwhm": 6}}, ["smoothing_fwhm", "numpy_path", "stream"]),
+    "cleaning and runs": ({"dataset": "runs.tsv", "cleaning": {"confounds": True}}, ["confounds", "a1.nii.gz", "add the column"]),
+    "too many regions": ({"regions": 65}, ["regions: 65 asked for", "has 64 labels", "at most"]),
     "no such label": ({"regions": [1, 65]}, ["regions", "no label 65", "empty_regions: keep"]),
-    "no such label of mine": ({"atlas": "atlas.nii.gz", "regions": [1, 4]}, ["atlas.nii.gz", "no label 4", "empty_regions: keep"]),
+    "no such label of mine": ({"atlas": "atlas.nii.gz", "regions": [1, 4]}, ["atlas.nii.gz has no label 4", "leave it out"]),
     "no run": ({"dataset": "missing.tsv"}, ["missing.tsv", "line 3", "a9.nii.gz does not exist", "check the path"]),
-    "3D run": ({"dataset": "three.tsv"}, ["three.tsv", "line 2", "three.nii.gz is 3D", "give the time series"]),
+    "3D run": ({"dataset": "three.tsv"}, ["three.tsv", "line 2", "three.nii.gz is 3D", "must be 4D"]),
     "several": (
         {"dataset": "several.tsv"},
         [
@@ -129,7 +135,9 @@ RUNS_THAT_DO_NOT_FIT = {
 def runs_that_do_not_fit(tmp_path_factory, bad_data):
     """Run four images, each of a sound run and another one that spoils it, and a sound one."""
     folder = tmp_path_factory.mktemp("unfit")
-    rows = [(image, bad_data.folder / run) for image, (bad, _) in RUNS_THAT_DO_NOT_FIT.items() for run in ("a1.nii.gz", bad)]
+    rows = [
+        (image, bad_data.folder / run) for image, (bad, _) in RUNS_THAT_DO_NOT_FIT.items() for run in ("a1.nii.gz", bad)
+    ]
     table = write_table(folder / "runs.tsv", [*rows, ("sound", bad_data.runs["b"])])
     config = {"dataset": table, "atlas": bad_data.atlas, "regions": [1], "strategies": ["numpy_path"], "n_jobs": 1}
     return folder, snakemake(folder, "--keep-going", config=config)
@@ -173,7 +181,13 @@ def test_regions_that_get_lost_on_the_way(tmp_path, bad_data):
     ended = snakemake(tmp_path, config={**config, **names, "atlas": bad_data.atlas})
     assert ended.status == 1
     [sentence] = sentences(ended.output)
-    for words in ("atlas.nii.gz", "2 requested label(s)", ": 8, 99;", "leave them out of 'regions'", "empty_regions: keep"):
+    for words in (
+        "atlas.nii.gz",
+        "2 requested label(s)",
+        ": 8, 99;",
+        "leave them out of 'regions'",
+        "empty_regions: keep",
+    ):
         assert words in sentence
     assert sentences((tmp_path / "logs/split_masks/scan.log").read_text("utf-8")) == [sentence]
     assert_no_traceback(tmp_path, ended)
@@ -195,16 +209,3 @@ def test_regions_that_get_lost_on_the_way(tmp_path, bad_data):
     for label in (8, 99):
         assert np.load(results / f"numpy_path/region-{label}_timeseries.npy").shape == (8, 0)
         assert not np.asarray(nib.load(results / f"masks/region-{label}_mask.nii.gz").dataobj).any()
-
-
-def test_none_of_the_regions_is_left(tmp_path, bad_data):
-    """Even where empty regions may be kept: a table of nothing but NaN is a mistake."""
-    table = write_table(tmp_path / "runs.tsv", [("scan", bad_data.runs["b"])])
-    config = {"dataset": table, "atlas": bad_data.atlas, "regions": [8], "empty_regions": "keep"}
-    ended = snakemake(tmp_path, config={**config, "strategies": ["numpy_path"]})
-    assert ended.status == 1
-    [sentence] = sentences(ended.output)
-    for words in ("None of the requested regions", "check 'atlas' and 'regions'"):
-        assert words in sentence
-    assert_no_traceback(tmp_path, ended)
-    assert not (tmp_path / "results/scan/regions.tsv").exists()

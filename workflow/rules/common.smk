@@ -85,8 +85,11 @@ def confounds_of(wildcards):
     return [run.confounds for run in RUNS[wildcards.image]] if config["cleaning"].get("confounds") else []
 
 
-def cleaning_options(wildcards, input):
-    """Word the config key ``cleaning`` as options of extract_regions.py."""
+def cleaning_options(wildcards):
+    """Word the config key ``cleaning`` as options of extract_regions.py.
+
+    A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
+    """
     words = []
     for key, value in config["cleaning"].items():
         name = key.replace("_", "-")
@@ -96,10 +99,10 @@ def cleaning_options(wildcards, input):
             words.append(f"--{name}" if value else f"--no-{name}")
         else:
             words += [f"--{name}", str(value)]
-    if input.confounds:
-        words += ["--confounds", *map(shlex.quote, input.confounds)]
+    if tables := confounds_of(wildcards):
+        words += ["--confounds", *(shlex.quote(str(table)) for table in tables)]
     if config["cleaning"].get("per_run", True) and len(RUNS[wildcards.image]) > 1:
-        words += ["--runs", input.runs]
+        words += ["--runs", f"results/{wildcards.image}/runs.tsv"]
     return " ".join(words)
 
 

@@ -19,6 +19,7 @@ rule compare_memory:
     conda:
         "../../envs/figures.yaml"
     params:
+        order=STRATEGIES,
         code=code_of("compare_memory.py"),
     script:
         "../../scripts/compare_memory.py"

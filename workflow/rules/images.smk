@@ -47,6 +47,8 @@ rule concatenate_runs:
     conda:
         "../../envs/imaging.yaml"
     params:
+        # Snakemake looks at the set of inputs only; here their order matters.
+        order=lambda wildcards: [str(run.path) for run in RUNS[wildcards.image]],
         code=code_of("concatenate_runs.py"),
     script:
         "../../scripts/concatenate_runs.py"

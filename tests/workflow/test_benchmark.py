@@ -1,0 +1,206 @@
+"""The benchmark, run as a user runs it but tiny: everything is there. How fast and how large is not for tests to say."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+import pytest
+
+from conftest import ROOT
+from roistream.benchmark_report import Bar, judge
+from roistream.strategies import STRATEGIES
+
+EXPERIMENTS = ("strategies", "growth", "cleaning", "concatenation", "address_space", "rules")
+
+
+def benchmark(*arguments, **options):
+    command = [sys.executable, ROOT / "scripts" / "benchmark.py", *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900, **options)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Make the trial in a folder that is not the project's; give the folder of the report."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    done = benchmark("--quick", "--out", "report", "--workdir", "work", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert not list((folder / "work").rglob("*.npy"))
+    return folder / "report"
+
+
+@pytest.fixture(scope="module")
+def results(report):
+    return json.loads((report / "benchmark.json").read_text())
+
+
+def tables(text):
+    """Read all tables of a Markdown text by their headings: lists of rows, each a list of cells."""
+    found, heading = {}, None
+    for line in text.splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        elif line.startswith("|"):
+            found.setdefault(heading, []).append([cell.strip() for cell in line.strip("|").split(" | ")])
+    return found
+
+
+def test_files(report):
+    assert sorted(path.name for path in report.iterdir()) == [f"benchmark.{x}" for x in ("json", "md", "png", "svg")]
+    assert (report / "benchmark.png").read_bytes().startswith(b"\x89PNG")
+    drawn = "".join(xml.etree.ElementTree.parse(report / "benchmark.svg").getroot().itertext())
+    assert all(name in drawn for name in STRATEGIES)
+
+
+def test_raw_figures(results):
+    assert results["quick"] is True
+    assert results["image"]["n_volumes"] == 36
+    for experiment in EXPERIMENTS:
+        assert results[experiment]
+        for row in results[experiment]:
+            assert len(row["runs"]) == 1, row
+            assert row["runs"][0]["wall_s"] > 0
+            if experiment != "address_space":
+                assert row["runs"][0]["exit_status"] == 0
+    for experiment in ("strategies", "address_space"):
+        assert set(STRATEGIES) <= {row["name"] for row in results[experiment]}
+    assert {row["n_regions"] for row in results["growth"]} == {6, 64, 444}
+    assert [row["n_volumes"] for row in results["growth"][:3]] == [36, 72, 108]
+
+
+def test_results_are_the_same_for_all_strategies(results):
+    compared = {row["name"]: row["difference"] for row in results["strategies"] if row["name"] in STRATEGIES}
+    assert compared == dict.fromkeys(STRATEGIES, 0)
+    assert results["cleaning"][1]["difference"] == 0
+
+
+def test_report(report, results):
+    text = (report / "benchmark.md").read_text()
+    assert "![" in text
+    assert "trial" in text
+    found = tables(text)
+    bars = found.pop("The bars")
+    assert len(bars) == 2 + len(judge(results))
+    assert {row[3] for row in bars[2:]} <= {"yes", "**no**", "–"}
+    assert len(found.pop("Benchmark")) > 8  # the machine
+    # The others belong to the experiments, in their order; concatenate_runs is repeated among the rules.
+    assert len(found) == len(EXPERIMENTS)
+    for (heading, rows), experiment in zip(found.items(), EXPERIMENTS, strict=True):
+        names = [row[0].strip("`") for row in rows[2:]]
+        expected = [row["name"] for row in results[experiment]]
+        assert names == expected + ["concatenate_runs"] * (experiment == "rules"), heading
+        assert {len(row) for row in rows} == {len(rows[0])}, heading
+
+
+def test_nothing_tells_of_the_machine_but_its_kind(report):
+    for ending in ("json", "md", "svg"):
+        text = (report / f"benchmark.{ending}").read_text()
+        assert str(ROOT) not in text
+        assert str(report.parent) not in text
+        assert sys.prefix not in text
+
+
+def test_report_can_be_written_anew(report):
+    before = {path.name: path.read_bytes() for path in report.iterdir()}
+    for name in set(before) - {"benchmark.json"}:
+        (report / name).unlink()
+
+    done = benchmark("--report-only", "--out", report)
+
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_bytes() for path in report.iterdir()} == before
+
+
+def run(**figures):
+    return {
+        "peak_pss_mib": 1.0,
+        "wall_s": 1.0,
+        "output_mib": 1.0,
+        "exit_status": 0,
+        "message": "",
+        "n_lines": 0,
+    } | figures
+
+
+@pytest.fixture
+def invented():
+    """Results that hold every bar, each exactly or by a little."""
+    failed = {"exit_status": 1, "message": "ERROR: Not enough memory.", "n_lines": 1}
+
+    def row(name, *runs, **facts):
+        return {"name": name, "runs": [run(**entries) for entries in runs], "difference": 0, **facts}
+
+    return {
+        "strategies": [
+            row("igzip -dc", {"wall_s": 1.25}),
+            *[row(name, {"peak_pss_mib": 11_000, "wall_s": 3}) for name in STRATEGIES if name != "stream"],
+            # The median counts, not the outlier.
+            row("stream", *[{"peak_pss_mib": peak, "wall_s": 2} for peak in (110, 999, 109)]),
+        ],
+        "growth": [
+            row("short", {"peak_pss_mib": 100, "output_mib": 20}, n_volumes=857, n_regions=6, image_mib=888),
+            row("long", {"peak_pss_mib": 290, "output_mib": 200}, n_volumes=8570, n_regions=6, image_mib=8880),
+            row("many", {"wall_s": 1.5}, n_volumes=857, n_regions=444, image_mib=888),
+        ],
+        "cleaning": [row("nifti_masker_path", {"wall_s": 4}), row("stream", {"peak_pss_mib": 300})],
+        "concatenation": [row("concat_imgs", {"wall_s": 4}), row("concatenate_runs", {"peak_pss_mib": 120})],
+        "address_space": [row(name, failed if name != "stream" else {}, image_mib=8880) for name in STRATEGIES],
+    }
+
+
+def test_bars_that_hold(invented):
+    bars = judge(invented)
+    assert [bar for bar in bars if not bar.holds] == []
+    assert all(isinstance(bar, Bar) and bar.measured for bar in bars)
+
+
+def change(results, experiment, name, **figures):
+    for row in results[experiment]:
+        if row["name"] == name:
+            row |= {key: figures.pop(key) for key in ("difference",) if key in figures}
+            row["runs"] = [each | figures for each in row["runs"]]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name", "figures", "failing"),
+    [
+        (
+            "strategies",
+            "stream",
+            {"peak_pss_mib": 110.1},
+            ["peak PSS of `stream`, whole process tree", "… against nifti"],
+        ),
+        ("strategies", "nifti_masker_path", {"peak_pss_mib": 10_000}, ["… against nifti_masker_path"]),
+        ("strategies", "shared_memory", {"peak_pss_mib": 1_000}, ["… against the best reference method"]),
+        ("strategies", "mmap", {"peak_pss_mib": 1}, []),
+        ("strategies", "igzip -dc", {"wall_s": 1.2}, ["wall of `stream` from"]),
+        ("strategies", "mmap", {"wall_s": 2}, ["… against the other strategies"]),
+        ("strategies", "mmap", {"difference": None}, ["time series of all"]),
+        ("growth", "long", {"peak_pss_mib": 290.1}, ["peak of `stream` from"]),
+        ("growth", "many", {"wall_s": 1.51}, ["wall of `stream` for 444"]),
+        ("cleaning", "stream", {"peak_pss_mib": 301}, ["smoothing and cleaning"]),
+        ("cleaning", "stream", {"wall_s": 1.1}, ["… against `nifti_masker_path`"]),
+        ("cleaning", "stream", {"difference": 1e-6}, ["… its time series"]),
+        ("concatenation", "concatenate_runs", {"peak_pss_mib": 121}, ["concatenation"]),
+        ("concatenation", "concat_imgs", {"wall_s": 3.9}, ["… against `concat_imgs`"]),
+        ("address_space", "stream", {"exit_status": 1}, ["8.7 GiB image"]),
+        ("address_space", "mmap", {"exit_status": 1, "n_lines": 2}, ["… the other strategies"]),
+        ("address_space", "mmap", {"exit_status": 134, "message": ""}, ["… the other strategies"]),
+        ("address_space", "mmap", {"exit_status": 0, "message": "", "n_lines": 0}, []),
+    ],
+)
+def test_bars_that_do_not_hold(invented, experiment, name, figures, failing):
+    change(invented, experiment, name, **figures)
+
+    failed = [bar.figure for bar in judge(invented) if not bar.holds]
+
+    assert len(failed) == len(failing)
+    assert all(figure.startswith(start) for figure, start in zip(failed, failing, strict=True))
+
+
+def test_without_igzip_the_floor_is_not_judged(invented):
+    invented["strategies"] = [row for row in invented["strategies"] if row["name"] != "igzip -dc"]
+
+    [bar] = [bar for bar in judge(invented) if bar.holds is None]
+
+    assert "not installed" in bar.measured

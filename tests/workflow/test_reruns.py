@@ -1,0 +1,244 @@
+"""What runs again after a change: all that depends on it and nothing else.
+
+Most of it is seen in dry runs of the complete run, which announce the jobs that a real run would do.
+"""
+
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conftest import AFFINE, save_run
+from roistream.strategies import STRATEGIES
+from workflow.conftest import (
+    BLOCKS,
+    COMPLETE,
+    GRID,
+    T_R,
+    copy_project,
+    counts,
+    files_below,
+    plan,
+    save_atlas,
+    side_by_side,
+    snakemake,
+    write_table,
+)
+
+# Per image; the complete run has two.
+COMPARE = {"compare_memory": 1}
+FROM_EXTRACTION = {"decompress_image": 1, "extract_regions": len(STRATEGIES), **COMPARE}
+FROM_MASKS = {"split_masks": 1, **FROM_EXTRACTION}
+FROM_ATLAS = {"resample_atlas": 1, **FROM_MASKS}
+FROM_RUNS = {"concatenate_runs": 1, **FROM_ATLAS}
+
+
+def twice(jobs):
+    """Both images' jobs."""
+    return {rule: 2 * number for rule, number in jobs.items()}
+
+
+def states(folder):
+    """Give size and modification time of each result and each log."""
+    below = [path for path in files_below(folder) if path.parts[0] in ("results", "logs")]
+    return {path: ((folder / path).stat().st_size, (folder / path).stat().st_mtime_ns) for path in below}
+
+
+@pytest.fixture(scope="module")
+def continued(complete_run, tmp_path_factory):
+    """Give a function that copies the complete run, to change it; modification times are kept."""
+    assert complete_run.ended.status == 0, complete_run.ended.output
+    return lambda: shutil.copytree(complete_run.folder, tmp_path_factory.mktemp("continued") / "Übung 1")
+
+
+def test_a_second_run_does_nothing(complete_run):
+    before = states(complete_run.folder)
+    ended = snakemake(complete_run.folder, config=COMPLETE)
+    assert ended.status == 0
+    assert "Nothing to be done" in ended.output
+    assert states(complete_run.folder) == before
+
+
+# Changed keys, and the jobs that then run again for each image.
+CHANGES = {
+    "fewer regions": ({"regions": [5, 1]}, FROM_MASKS),
+    "their order": ({"regions": [1, 5, 13]}, FROM_MASKS),
+    "their names": ({"atlas_labels": None}, FROM_MASKS),
+    "what to do with empty ones": ({"empty_regions": "keep"}, FROM_MASKS),
+    # Peak memory is a result, and that of five workers is not that of one …
+    "workers": ({"n_jobs": 1}, FROM_EXTRACTION),
+    "cleaning": ({"cleaning": {"detrend": True}}, FROM_EXTRACTION),
+    "one strategy less": ({"strategies": list(STRATEGIES)[1:]}, COMPARE),
+    "the order of strategies": ({"strategies": list(STRATEGIES)[::-1]}, COMPARE),
+    "the same strategies by name": ({"strategies": list(STRATEGIES)}, {}),
+    "keys for other data": (
+        {"n_subjects": 9, "n_volumes": 9, "seed": 9, "resolution": 7, "data_dir": "x", "adhd_url": "http://localhost/"},
+        {},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def plans_of_changes(continued):
+    return side_by_side(lambda name: counts(plan(continued(), config={**COMPLETE, **CHANGES[name][0]})), CHANGES)
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_a_changed_key(plans_of_changes, name):
+    assert plans_of_changes[name] == twice(CHANGES[name][1])
+
+
+def test_the_number_of_cores_is_no_change(complete_run):
+    """… but the cores of a machine are no part of the config: the results stay those of the run that was asked for."""
+    assert plan(complete_run.folder, config=COMPLETE, cores=1) == []
+
+
+def test_a_strategy_more(simulated_run):
+    asked = ["--config", "n_subjects=2", "n_volumes=3", "strategies=[numpy_path,shared_memory]"]
+    jobs = plan(simulated_run, *asked)
+    assert counts(jobs) == {"extract_regions": 1, "compare_memory": 1}
+    assert [job.wildcards["strategy"] for job in jobs if job.rule == "extract_regions"] == ["shared_memory"]
+
+
+# Of the rules for one image with one strategy, which needs no decompressed copy.
+ONE_FROM_ATLAS = {"resample_atlas": 1, "split_masks": 1, "extract_regions": 1, "compare_memory": 1}
+ONE_FROM_RUNS = {"concatenate_runs": 1, **ONE_FROM_ATLAS}
+SIMULATED = {
+    "a subject more": ("n_subjects=3", {"simulate_adhd": 1, **ONE_FROM_RUNS}),
+    "longer runs": ("n_volumes=null", {"simulate_adhd": 2, **ONE_FROM_RUNS}),
+    "another seed": ("seed=1", {"simulate_adhd": 2, "simulate_atlas": 1, **ONE_FROM_RUNS}),
+    "another atlas": ("resolution=36", {"simulate_atlas": 1, **ONE_FROM_ATLAS}),
+    "where downloads go": ("data_dir=elsewhere", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def plans_of_simulations(simulated_run):
+    def of_case(name):
+        keys = {"n_subjects": 2, "n_volumes": 3, "strategies": "[numpy_path]"} | dict([SIMULATED[name][0].split("=")])
+        return counts(plan(simulated_run, "--config", *[f"{key}={value}" for key, value in keys.items()]))
+
+    return side_by_side(of_case, SIMULATED)
+
+
+@pytest.mark.parametrize("name", list(SIMULATED))
+def test_a_changed_simulation(plans_of_simulations, name):
+    assert plans_of_simulations[name] == SIMULATED[name][1]
+
+
+# Where code is added, and what runs again for each image: the rules whose scripts import it, and what follows.
+CODE = {
+    "roistream/runs.py": FROM_RUNS,
+    "roistream/volumes.py": FROM_RUNS,
+    "roistream/memory.py": FROM_EXTRACTION,
+    "roistream/strategies/numpy_indexing.py": FROM_EXTRACTION,
+    "roistream/comparison.py": COMPARE,
+    "roistream/simulation.py": {},  # nothing is simulated here
+    "roistream/configuration.py": {},  # it reads the config; what comes of it are parameters
+    "concatenate_runs.py": FROM_RUNS,
+    "resample_atlas.py": FROM_ATLAS,
+    "split_masks.py": FROM_MASKS,
+    "extract_regions.py": FROM_EXTRACTION,
+}
+# A rule's own script is not here: Snakemake looks at its modification time, whatever has changed in it.
+COMMENTED = ["roistream/volumes.py", "roistream/strategies/__init__.py", "extract_regions.py", "measure_memory.py"]
+
+
+@pytest.fixture(scope="module")
+def plans_of_code(continued, tmp_path_factory):
+    """Plan with a copy of the project for each change; the copies' path has a space."""
+
+    def of_case(case):
+        project = copy_project(tmp_path_factory.mktemp("projects") / "roistream (my copy)")
+        files, added = {"moved": ([], ""), "commented": (COMMENTED, "# A remark.\n")}.get(case, ([case], "ADDED = 1\n"))
+        for file in files:
+            with (project / "scripts" / file).open("a", encoding="utf-8") as stream:
+                stream.write(f"\n\n{added}")
+        return counts(plan(continued(), config=COMPLETE, root=project))
+
+    return side_by_side(of_case, ["moved", "commented", *CODE])
+
+
+@pytest.mark.parametrize("file", list(CODE))
+def test_changed_code(plans_of_code, file):
+    assert plans_of_code[file] == twice(CODE[file])
+
+
+def test_a_changed_comment_is_no_change(plans_of_code):
+    assert plans_of_code["commented"] == {}
+
+
+def test_the_place_of_the_project_is_no_change(plans_of_code):
+    assert plans_of_code["moved"] == {}
+
+
+TABLES = {
+    "another order of runs": ([("first", "lauf 2 ä.nii"), ("first", "a1.nii.gz"), ("second", "b.nii.gz")], FROM_RUNS),
+    "a run less": ([("first", "a1.nii.gz"), ("second", "b.nii.gz")], FROM_RUNS),
+    "another order of images": ([("second", "b.nii.gz"), ("first", "a1.nii.gz"), ("first", "lauf 2 ä.nii")], {}),
+    "an image less": ([("first", "a1.nii.gz"), ("first", "lauf 2 ä.nii")], {}),
+    "an image more": (
+        [("first", "a1.nii.gz"), ("first", "lauf 2 ä.nii"), ("second", "b.nii.gz"), ("third", "b.nii.gz")],
+        FROM_RUNS,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def plans_of_inputs(continued):
+    def of_case(case):
+        folder = continued()
+        if case == "touched":
+            for file in ("a1.nii.gz", "runs.tsv", "labels.tsv", "atlas.nii.gz"):
+                (folder / "Daten 1" / file).touch()
+        elif case == "another atlas":
+            save_atlas(folder / "Daten 1/atlas.nii.gz", {**BLOCKS, 5: BLOCKS[3], 3: BLOCKS[5]})
+        else:
+            write_table(folder / "Daten 1/runs.tsv", TABLES[case][0])
+        return plan(folder, config=COMPLETE)
+
+    return side_by_side(of_case, ["touched", "another atlas", *TABLES])
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_a_changed_table(plans_of_inputs, name):
+    jobs = plans_of_inputs[name]
+    assert counts(jobs) == TABLES[name][1]
+    assert len({job.image for job in jobs}) == bool(jobs), "the other image is left alone"
+
+
+def test_an_atlas_with_other_content(plans_of_inputs):
+    assert counts(plans_of_inputs["another atlas"]) == twice(FROM_ATLAS)
+
+
+def test_inputs_that_were_only_touched(plans_of_inputs):
+    """Snakemake compares check sums of files up to 1 MB; a large run that was touched would count as changed."""
+    assert plans_of_inputs["touched"] == []
+
+
+def test_a_run_with_other_content(continued):
+    """For real: the image of the run is made anew, the other image is left alone."""
+    folder = continued()
+    config = {**COMPLETE, "strategies": ["numpy_path"]}
+    before = states(folder)
+    values = np.random.default_rng(3).standard_normal((*GRID, 4)).astype(np.float32)
+    save_run(folder / "Daten 1/lauf 2 ä.nii", values, AFFINE, T_R)
+    ended = snakemake(folder, config=config)
+    assert ended.status == 0, ended.output
+    after = states(folder)
+    assert set(after) == set(before)
+    changed = {str(path) for path in before if after[path] != before[path]}
+    assert {path for path in changed if "second" in path} == {
+        f"results/second/memory_comparison.{ending}" for ending in ("tsv", "png", "svg")
+    } | {"logs/compare_memory/second.log"}, "one strategy is left to compare"
+    first = folder / "results/first"
+    first_run = np.asarray(nib.load(folder / "Daten 1/a1.nii.gz").dataobj)
+    image = np.concatenate([first_run, values], axis=3)
+    assert np.array_equal(nib.load(first / "first_bold.nii.gz").dataobj, image)
+    for label in COMPLETE["regions"]:
+        mask = np.asarray(nib.load(first / f"masks/region-{label}_mask.nii.gz").dataobj) != 0
+        assert np.array_equal(np.load(first / f"numpy_path/region-{label}_timeseries.npy"), image[mask].T)
+    assert json.loads((first / "numpy_path/memory.json").read_text())["n_volumes"] == 14
+    assert "Nothing to be done" in snakemake(folder, config=config).output
