@@ -61,7 +61,7 @@ def scaled_values(sources: Sequence[Image]) -> Iterator[np.ndarray]:
     """Go through the runs' values as float32."""
     for source in sources:
         for block in progress(read_blocks(source), source, "converting"):
-            yield as_float32(block.values).astype("<f4", copy=False)
+            yield as_float32(block.values, source.path).astype("<f4", copy=False)
 
 
 if __name__ == "__main__":

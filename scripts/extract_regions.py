@@ -91,6 +91,8 @@ def extract_regions(
     if len(filled) < len(located) and not regions:
         empty = next(mask.path for mask in located if not mask.voxels.size)
         raise UserError(f"{empty} is empty; leave it out.")
+    # A second run into the same folder: what is there is about to be replaced, and no longer a result.
+    (out / "extraction.json").unlink(missing_ok=True)
     extracted = iter(run_strategy(strategy, source, filled, n_jobs, prepared) if filled else [])
     nothing = np.empty((source.n_volumes, 0), np.float32)
     arrays = [next(extracted) if mask.voxels.size else nothing for mask in located]
@@ -142,7 +144,7 @@ def write_means(arrays: Sequence[np.ndarray], names: Sequence[str], path: Path) 
     means = [
         array.mean(axis=1, dtype=np.float64) if array.shape[1] else np.full(len(array), np.nan) for array in arrays
     ]
-    with whole_file(path) as partial, partial.open("w", newline="") as stream:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(names)
         writer.writerows([f"{value:.9g}" for value in row] for row in zip(*means, strict=True))

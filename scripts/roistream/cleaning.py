@@ -263,8 +263,15 @@ def finite_values(values: np.ndarray) -> tuple[np.ndarray, int]:
     return values, n_not_finite
 
 
-def as_float32(values: np.ndarray) -> np.ndarray:
+def as_float32(values: np.ndarray, name: str | Path = "The image") -> np.ndarray:
     """Round to float32, in native byte order and C order.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Of any real type.
+    name : str or path
+        What the message calls their origin.
 
     Raises
     ------
@@ -275,7 +282,7 @@ def as_float32(values: np.ndarray) -> np.ndarray:
         with np.errstate(over="raise"):
             return np.ascontiguousarray(values, np.float32)
     except FloatingPointError:
-        raise UserError("The image holds values beyond the range of float32 (3.4e38); rescale it.") from None
+        raise UserError(f"{name} holds values beyond the range of float32 (3.4e38); rescale it.") from None
 
 
 def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:

@@ -130,12 +130,17 @@ def check_runs_fit(runs: Sequence[Image]) -> None:
         elif abs(run.affine - first.affine).max() > 1e-3:  # mm: a thousandth of a voxel, above any rounding to float32
             difference = f"another affine, by up to {abs(run.affine - first.affine).max():.4g} mm"
         elif (run.t_r is None) != (first.t_r is None) or abs((run.t_r or 0) - (first.t_r or 0)) > 1e-4:
-            difference = f"TR {run.t_r or 'unset'} s against {first.t_r or 'unset'} s"
+            difference = f"TR {tell_t_r(run)} against {tell_t_r(first)}"
         else:
             continue
         raise UserError(
             f"{run.path} does not fit {first.path}: {difference}; resample it, or make it an image of its own."
         )
+
+
+def tell_t_r(run: Image) -> str:
+    """Word a run's TR."""
+    return "unset" if run.t_r is None else f"{run.t_r} s"
 
 
 def write_run_lengths(runs: Sequence[Image], path: str | Path) -> None:

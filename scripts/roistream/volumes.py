@@ -222,6 +222,8 @@ def describe(path: Path, loaded: nib.spatialimages.SpatialImage, shape: tuple[in
         raise UserError(
             f"{path} holds values of type {proxy.dtype}; convert it to an integer type, float32 or float64."
         )
+    if not np.isfinite(loaded.affine).all() or np.linalg.det(loaded.affine) == 0:
+        raise UserError(f"{path} has an affine that maps no volume (singular or not finite); repair its header.")
     layout = VolumeLayout(shape[:3], shape[3], proxy.dtype, int(proxy.offset), proxy.slope, proxy.inter)
     return Image(path, Path(proxy.file_like), layout, loaded.affine, loaded.header)
 

@@ -279,3 +279,12 @@ def test_an_unknown_strategy_is_answered_with_the_choices(tmp_path, image, masks
     process = extract(image, masks, tmp_path / "out", strategy="streem")
     last_line = process.stderr.splitlines()[-1]
     assert all(name in last_line for name in STRATEGIES)
+
+
+def test_a_second_run_that_fails_leaves_nothing_that_looks_complete(tmp_path, image, masks):
+    out = tmp_path / "out"
+    assert extract(image, masks, out).returncode == 0
+    assert (out / "extraction.json").is_file()
+    image.write_bytes(image.read_bytes()[:-100])
+    assert extract(image, masks, out).returncode == 1
+    assert not (out / "extraction.json").exists()

@@ -294,3 +294,13 @@ def test_a_header_like_another_keeps_geometry_codes_and_time(tmp_path, rng):
     assert header["descrip"] == b"kept"
     assert header.get_zooms()[3] == 1.25
     assert np.array_equal(header.get_best_affine(), AFFINE)
+
+
+@pytest.mark.parametrize("broken", [np.diag([3.0, 3, 0, 1]), np.diag([3.0, np.nan, 3, 1])])
+def test_an_affine_that_maps_no_volume_is_refused(tmp_path, broken):
+    header = new_header((2, 3, 4, 5), np.int16, AFFINE)
+    for row, name in enumerate(("srow_x", "srow_y", "srow_z")):
+        header[name] = broken[row]
+    write_image(tmp_path / "run.nii", header, [np.arange(120, dtype=np.int16)])
+    with pytest.raises(UserError, match=r"run\.nii has an affine that maps no volume"):
+        inspect(tmp_path / "run.nii")

@@ -113,7 +113,7 @@ def code_of(script):
 
 with users_mistakes():
     config.update(typed(config))
-    check_configuration(config, yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text()))
+    check_configuration(config, yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text("utf-8")))
     check_inputs(config)
     SUBJECTS = adhd.SUBJECT_IDS[: config["n_subjects"]]
     RUNS = find_runs()

@@ -16,7 +16,7 @@ from roistream.volumes import inspect
 
 def mmap(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Hand paths to the workers; each maps the image and reads the pages that hold its regions' voxels."""
-    if not isinstance(nib.load(image).dataobj.get_unscaled(), np.memmap):
+    if inspect(image).data_path.suffix in (".gz", ".bz2"):
         raise UserError(f"{image} is compressed and cannot be mapped; decompress it, or use the strategy 'stream'.")
     return collect(Parallel(n_jobs=n_jobs)(delayed(map_and_index)(image, mask, cleaning) for mask in masks), masks)
 
