@@ -145,9 +145,8 @@ def write_means(arrays: Sequence[np.ndarray], names: Sequence[str], path: Path) 
         array.mean(axis=1, dtype=np.float64) if array.shape[1] else np.full(len(array), np.nan) for array in arrays
     ]
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([f"{value:.9g}" for value in row] for row in zip(*means, strict=True))
+        csv.writer(stream, delimiter="\t", lineterminator="\n").writerow(names)
+        stream.writelines("\t".join(map("{:.9g}".format, row)) + "\n" for row in np.transpose(means).tolist())
 
 
 def parse_arguments() -> dict:

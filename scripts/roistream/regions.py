@@ -287,4 +287,6 @@ class Mask:
 
 def find_voxels(mask: np.ndarray) -> np.ndarray:
     """Locate a mask's voxels; see `Mask.voxels`."""
-    return np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")
+    voxels = np.flatnonzero(mask.ravel(order="F"))
+    in_c_order = np.ravel_multi_index(np.unravel_index(voxels, mask.shape, order="F"), mask.shape)
+    return voxels[np.argsort(in_c_order)]
