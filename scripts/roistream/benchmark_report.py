@@ -39,7 +39,7 @@ children: PSS (pages that processes share count once), RSS (they count once for 
 from the start of the process until its end.
 {repeats}
 
-**On what.** An image of {n_volumes:,} volumes of 61 × 73 × 61 float32, {raw_mib:,.0f} MiB raw and {file_mib:,.0f} MiB as `.nii.gz`:
+**On what.** {n_volumes:,} volumes of 61 × 73 × 61 float32, {raw_mib:,.0f} MiB raw and {file_mib:,.0f} MiB as `.nii.gz`:
 the embedded default's six simulated subjects, with runs as long as those of the ADHD data.
 
 **What to keep in mind.**

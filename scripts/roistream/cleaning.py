@@ -240,27 +240,28 @@ def working_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64 if np.dtype(dtype).itemsize > 4 else np.float32)
 
 
-def finite_values(values: np.ndarray) -> tuple[np.ndarray, int]:
+def finite_values(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Bring values into NiftiMasker's type and put 0 for those that are not finite.
 
     Parameters
     ----------
     values : numpy.ndarray
-        As nibabel gives them, of any real type.
+        As nibabel gives them, of any real type. An array that has the right type and order already is changed in place.
 
     Returns
     -------
     values : numpy.ndarray
-        float32 or float64, a copy in C order.
-    n_not_finite : int
-        How many have been set to 0.
+        float32 or float64, in C order.
+    not_finite : numpy.ndarray or None
+        bool, where values have been set to 0; None if nowhere.
     """
-    values = np.array(values, working_dtype(values.dtype), order="C")
+    values = np.ascontiguousarray(values, working_dtype(values.dtype))
     finite = np.isfinite(values)
-    n_not_finite = values.size - int(np.count_nonzero(finite))
-    if n_not_finite:
-        values[~finite] = 0
-    return values, n_not_finite
+    if finite.all():
+        return values, None
+    not_finite = ~finite
+    values[not_finite] = 0
+    return values, not_finite
 
 
 def as_float32(values: np.ndarray, name: str | Path = "The image") -> np.ndarray:
@@ -324,8 +325,8 @@ def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarr
     n_not_finite : int
         Values that were not finite and have been set to 0 beforehand.
     """
-    values, n_not_finite = finite_values(values)
-    return clean_time_series(values, cleaning), n_not_finite
+    values, not_finite = finite_values(values)
+    return clean_time_series(values, cleaning), 0 if not_finite is None else int(np.count_nonzero(not_finite))
 
 
 def report_not_finite(mask: Mask, n_not_finite: int, n_values: int) -> None:

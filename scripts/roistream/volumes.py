@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +33,7 @@ from roistream.outputs import whole_file
 BLOCK_BYTES = 8 * 2**20
 """Default budget of one block of raw data: eight volumes of ADHD's size; more gains no time, only memory."""
 
-STEP_BYTES = 2**16
+STEP_BYTES = 2**18
 """Bytes asked of a stream at a time: how exactly the volume reached is known when a compressed file breaks off."""
 
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
@@ -261,8 +262,9 @@ def files_of(path: Path) -> tuple[Path, Path]:
     return path, path
 
 
+@lru_cache(maxsize=8)
 def parse_header(start: bytes) -> nib.Nifti1Header:
-    """Parse the first bytes of a NIfTI file.
+    """Parse the first bytes of a NIfTI file; the masks of one atlas have the same, and share what is returned.
 
     Raises
     ------

@@ -1,10 +1,15 @@
 """Runs that are interrupted for real, at a known point in mid-extraction, and then continued.
 
-What a user has to do to continue: after Ctrl-C or a job that died, the same command again; after Snakemake itself was
-killed, ``--unlock`` first, and ``--rerun-incomplete`` then.
+What a user has to do to continue:
+
+- after a job that died: the same command again;
+- after Ctrl-C: the same command with ``--rerun-incomplete``;
+- after Snakemake itself was killed: ``--unlock`` first, then the command with ``--rerun-incomplete``.
 """
 
+import json
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -29,8 +34,8 @@ from workflow.conftest import (
     write_table,
 )
 
-# 35 MiB: an array that joblib puts into a memory map instead of handing it over.
-GRID, N_VOLUMES = (40, 48, 40), 120
+# An array that joblib puts into a memory map instead of handing it over, and that takes a moment to load.
+GRID, N_VOLUMES, IMAGE_MIB = (40, 48, 40), 120, 35
 LABELS = [1, 2, 3, 4]
 
 
@@ -58,14 +63,14 @@ def arrays(folder, strategy):
     return [np.load(folder / f"results/scan/{strategy}/region-{label}_timeseries.npy") for label in LABELS]
 
 
-def wait_for(look, snakemake_process=None):
-    """Look again and again until there is something to see; Snakemake must go on meanwhile."""
+def wait_for(look, run=None):
+    """Look again and again until there is something to see; the run must go on meanwhile."""
     deadline_s = time.monotonic() + TIMEOUT_S
     while not (seen := look()):
-        if snakemake_process and snakemake_process.poll() is not None:
-            pytest.fail(f"ended before the point to interrupt it:\n{snakemake_process.stdout.read()}")
+        if run and run.poll() is not None:
+            pytest.fail(f"ended before the point to interrupt it:\n{run.stdout.read()}")
         assert time.monotonic() < deadline_s, "waited in vain"
-        time.sleep(0.005)
+        time.sleep(0.02)
     return seen
 
 
@@ -84,7 +89,7 @@ class Extraction:
 
     def __init__(self, process):
         self.process = process
-        self.seen = set()
+        self.shared = set()
 
     @classmethod
     def find(cls, marker):
@@ -94,121 +99,132 @@ class Extraction:
                     return cls(process)
         return None
 
-    def workers(self):
-        """List its joblib workers, once there are two."""
-        with suppress(psutil.NoSuchProcess):
-            workers = [child for child in self.process.children() if "LokyProcess" in " ".join(child.cmdline())]
-            return workers if len(workers) == 2 else []
-        return []
-
-    def segments(self):
-        """List the segments of shared memory that it has mapped."""
+    def find_segments(self):
+        """Look for segments of shared memory that it has mapped."""
         with suppress(FileNotFoundError, ProcessLookupError):
-            maps = Path(f"/proc/{self.process.pid}/maps").read_text()
-            self.seen |= {Path(word) for word in maps.split() if word.startswith("/dev/shm/psm_")}
-        return self.seen
+            words = Path(f"/proc/{self.process.pid}/maps").read_text().split()
+            self.shared |= {Path(word) for word in words if word.startswith("/dev/shm/psm_")}
+        return self.shared
 
-    def memory_maps(self):
-        """List the files of joblib's memory maps, which carry its process id."""
-        folders = {Path("/dev/shm"), Path(tempfile.gettempdir())}
+    def find_memory_maps(self):
+        """Look for folders with joblib's memory maps; their names tell the process."""
         pattern = f"joblib_memmapping_folder_{self.process.pid}_*/*.pkl"
-        self.seen |= {path.parent for folder in folders for path in folder.glob(pattern)}
-        return self.seen
+        for folder in {Path("/dev/shm"), Path(tempfile.gettempdir())}:
+            self.shared |= {path.parent for path in folder.glob(pattern)}
+        return self.shared
+
+    def has_workers(self):
+        """Tell whether both of joblib's workers have started."""
+        with suppress(psutil.NoSuchProcess):
+            return sum("LokyProcess" in " ".join(child.cmdline()) for child in self.process.children()) == 2
+        return False
+
+
+FIND_SHARED = {"shared_memory": Extraction.find_segments, "numpy_in_memory": Extraction.find_memory_maps}
 
 
 @contextmanager
-def interrupted(folder, strategy, point):
-    """Start a run and give it with its extraction when that has come to a point; end what a failed test leaves."""
+def stopped(folder, strategy):
+    """Start a run, and give it with its extraction, which is stopped when workers and shared memory are there.
+
+    In the end nothing of them may be left; what is left of a failed test is ended.
+    """
     marker = uuid.uuid4().hex
-    process = start_snakemake(snakemake_command(folder, config=config(strategy)), marker)
+    run = start_snakemake(snakemake_command(folder, config=config(strategy)), marker)
     try:
-        extraction = wait_for(lambda: Extraction.find(marker), process)
-        wait_for(lambda: point(extraction), process)
-        yield process, extraction
+        extraction = wait_for(lambda: Extraction.find(marker), run)
+        wait_for(lambda: FIND_SHARED[strategy](extraction) and extraction.has_workers(), run)
+        extraction.process.suspend()
+        assert all(path.exists() for path in extraction.shared), "was stopped too late"
+        yield run, extraction.process
         wait_for(lambda: not marked_processes(marker))
-        assert [path for path in extraction.seen if path.exists()] == [], "left in shared memory"
+        assert [path for path in extraction.shared if path.exists()] == []
     finally:
-        for left in marked_processes(marker):
+        for process in marked_processes(marker):
             with suppress(psutil.NoSuchProcess):
-                left.kill()
-        process.stdout.close()
-        process.wait()
+                process.kill()
+        run.stdout.close()
+        run.wait()
 
 
-def assert_nothing_finished(folder, strategy):
-    """No output of the extraction, under no name, is left."""
-    assert [path for path in folder.glob(f"results/scan/{strategy}/**/*") if path.is_file()] == []
+def results_of(folder, strategy):
+    return {path.name for path in folder.glob(f"results/scan/{strategy}/*")}
 
 
 def assert_complete(folder, ended, strategy, undisturbed):
     assert ended.status == 0, ended.output
     assert all(map(np.array_equal, arrays(folder, strategy), arrays(undisturbed, "numpy_path")))
-    for name in (f"{strategy}/timeseries.tsv", f"{strategy}/memory.json", "memory_comparison.tsv"):
-        assert (folder / "results/scan" / name).stat().st_size > 0
-    assert list(folder.glob("results/**/.partial-*")) == []
-    ended = snakemake(folder, config=config(strategy))
-    assert "Nothing to be done" in ended.output
+    assert results_of(folder, strategy) == results_of(undisturbed, "numpy_path")
+    assert "exit_status" not in json.loads((folder / f"results/scan/{strategy}/memory.json").read_text())
+    assert strategy in (folder / "results/scan/memory_comparison.tsv").read_text()
 
 
-def test_ctrl_c(tmp_path, undisturbed):
+@pytest.fixture
+def folder(undisturbed, tmp_path):
+    """A copy of the undisturbed run, in which another strategy is to be interrupted."""
+    return shutil.copytree(undisturbed, tmp_path / "work")
+
+
+def test_ctrl_c(folder, undisturbed):
     """The terminal sends SIGINT to all processes in the foreground."""
-    folder = shutil.copytree(undisturbed, tmp_path / "work")
-    with interrupted(folder, "nifti_masker_path", Extraction.workers) as (process, _):
-        os.killpg(process.pid, signal.SIGINT)
-        ended = finish(process)
-    assert ended.status != 0
-    assert_no_traceback(folder, ended)
-    assert_nothing_finished(folder, "nifti_masker_path")
-    ended = snakemake(folder, config=config("nifti_masker_path"))
-    assert_complete(folder, ended, "nifti_masker_path", undisturbed)
-
-
-def test_sigint_to_snakemake_alone(tmp_path, undisturbed):
-    """Snakemake starts no new job; what runs goes on to its end."""
-    folder = shutil.copytree(undisturbed, tmp_path / "work")
-    with interrupted(folder, "shared_memory", Extraction.segments) as (process, _):
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-    assert ended.status != 0
-    print(ended.output)
-    print(sorted(folder.glob("results/scan/shared_memory/*")))
-    ended = snakemake(folder, config=config("shared_memory"))
-    assert_complete(folder, ended, "shared_memory", undisturbed)
-
-
-def test_sigkill_to_snakemake(tmp_path, undisturbed):
-    """The extraction that it had started goes on as an orphan, to its end."""
-    folder = shutil.copytree(undisturbed, tmp_path / "work")
-    with interrupted(folder, "numpy_in_memory", Extraction.memory_maps) as (process, _):
-        process.kill()
-        ended = finish(process)
-    assert ended.status == -signal.SIGKILL
-    print(ended.output)
-    print(sorted(folder.glob("results/scan/numpy_in_memory/*")))
-    ended = snakemake(folder, config=config("numpy_in_memory"))
-    print(ended.status, ended.output)
-    ended = snakemake(folder, "--unlock", config=config("numpy_in_memory"))
-    assert ended.status == 0
-    ended = snakemake(folder, config=config("numpy_in_memory"))
-    print(ended.status, ended.output)
-    ended = snakemake(folder, "--rerun-incomplete", config=config("numpy_in_memory"))
-    assert_complete(folder, ended, "numpy_in_memory", undisturbed)
-
-
-@pytest.mark.parametrize(
-    ("strategy", "point"),
-    [("shared_memory", Extraction.segments), ("numpy_in_memory", Extraction.memory_maps)],
-)
-def test_sigkill_to_the_extraction(tmp_path, undisturbed, strategy, point):
-    """What the out-of-memory killer does."""
-    folder = shutil.copytree(undisturbed, tmp_path / "work")
-    with interrupted(folder, strategy, point) as (process, extraction):
-        extraction.process.kill()
-        ended = finish(process)
+    strategy = "numpy_in_memory"
+    with stopped(folder, strategy) as (run, extraction):
+        os.killpg(run.pid, signal.SIGINT)
+        extraction.resume()
+        ended = finish(run)
     assert ended.status == 1
-    print(ended.output)
+    # What was measured of a command that failed is no output of it, and says that it failed.
+    assert results_of(folder, strategy) <= {"memory.tsv", "memory.json"}
+    for summary in folder.glob(f"results/scan/{strategy}/memory.json"):
+        assert json.loads(summary.read_text())["exit_status"] == 128 + signal.SIGINT
+    ended = snakemake(folder, "--rerun-incomplete", config=config(strategy))
+    assert_complete(folder, ended, strategy, undisturbed)
+
+
+def test_sigint_to_snakemake_alone(folder, undisturbed):
+    """Snakemake waits for what runs and starts nothing else; it does not trust what came of it."""
+    strategy = "shared_memory"
+    with stopped(folder, strategy) as (run, extraction):
+        run.send_signal(signal.SIGINT)
+        extraction.resume()
+        ended = finish(run)
+    assert ended.status == 1
+    assert "rule compare_memory:" not in ended.output
+    ended = snakemake(folder, "--rerun-incomplete", config=config(strategy))
+    assert_complete(folder, ended, strategy, undisturbed)
+
+
+def test_sigkill_to_snakemake(folder, undisturbed):
+    """The extraction goes on as an orphan, to its end; until then, and until it is unlocked, the folder is locked."""
+    strategy = "shared_memory"
+    with stopped(folder, strategy) as (run, extraction):
+        run.kill()
+        run.wait()
+        ended = snakemake(folder, "--rerun-incomplete", config=config(strategy))
+        assert ended.status == 1
+        assert "Directory cannot be locked" in ended.output
+        extraction.resume()
+        finish(run)
+    assert snakemake(folder, "--unlock", config=config(strategy)).status == 0
+    ended = snakemake(folder, config=config(strategy))
+    assert ended.status == 1
+    assert "rerun your command with the --rerun-incomplete flag" in ended.output
+    ended = snakemake(folder, "--rerun-incomplete", config=config(strategy))
+    assert_complete(folder, ended, strategy, undisturbed)
+
+
+@pytest.mark.parametrize("strategy", list(FIND_SHARED))
+def test_sigkill_to_the_extraction(folder, undisturbed, strategy):
+    """What the out-of-memory killer does: the job fails and tells how much memory there was."""
+    with stopped(folder, strategy) as (run, extraction):
+        time.sleep(2)  # for measure_memory.py to look at the tree once more: it ends those whom it has seen
+        extraction.kill()
+        ended = finish(run)
+    assert ended.status == 1
     assert_no_traceback(folder, ended)
-    assert_nothing_finished(folder, strategy)
+    assert results_of(folder, strategy) == set()
     log = (folder / f"logs/extract_regions/scan/{strategy}.log").read_text()
-    print(log)
+    peak_mib = re.search(r"was ended by SIGKILL \(exit status 137\) after .*, peak PSS ([0-9.]+) MiB", log)
+    assert float(peak_mib[1]) > IMAGE_MIB
+    assert peak_mib[0] in ended.output
     assert_complete(folder, snakemake(folder, config=config(strategy)), strategy, undisturbed)

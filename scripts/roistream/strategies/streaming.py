@@ -29,13 +29,13 @@ def stream(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) 
     arrays = [np.empty((source.n_volumes, mask.voxels.size), dtype) for mask in masks]
     n_not_finite = [0] * len(masks)
     for first_volume, values in gather(source, wanted, cleaning.smoothing_fwhm):
-        finite, n_bad = finite_values(values)
+        finite, not_finite = finite_values(values)
         if dtype == np.float32:
             finite = as_float32(finite)
         for number, (array, piece) in enumerate(zip(arrays, columns, strict=True)):
             array[first_volume : first_volume + len(finite)] = finite[:, piece]
-            if n_bad:
-                n_not_finite[number] += int(np.count_nonzero(~np.isfinite(values[:, piece])))
+            if not_finite is not None:
+                n_not_finite[number] += int(np.count_nonzero(not_finite[:, piece]))
     for number, mask in enumerate(masks):
         report_not_finite(mask, n_not_finite[number], arrays[number].size)
         arrays[number] = clean_time_series(arrays[number], cleaning)
