@@ -44,6 +44,11 @@ PACKAGES = ("numpy", "scipy", "nibabel", "nilearn", "joblib", "isal", "snakemake
 N_SUBJECTS = 6
 N_REGIONS = 6
 N_JOBS, QUICK_JOBS = 6, 2
+INTERVAL_S, SELDOM_S = 0.05, 0.5
+SELDOM = ("nifti_masker_path", "nifti_masker_in_memory", "numpy_path")
+"""How often memory is looked at. The workers of some strategies each hold an image, and need all cores: a look at so much
+memory takes a good part of a second of one core, and would often enough prolong what it looks at."""
+
 FACTORS, QUICK_FACTORS = (4, 10), (2, 3)
 """How many times longer the longer images are."""
 
@@ -117,11 +122,14 @@ class Command:
         Files to have in the page cache before it starts.
     writes : path
         The folder of its results, made anew before it starts.
+    interval_s : float
+        Pause between two looks at its memory, in seconds.
     """
 
     words: Sequence
     reads: Sequence[Path]
     writes: Path
+    interval_s: float = INTERVAL_S
 
 
 @dataclass(frozen=True)
@@ -185,7 +193,7 @@ class Bench:
         shell = 'exec "$@" >/dev/null 2>"$0"'
         if limited:
             shell = f'ulimit -v {LIMIT_MIB * 1024} && exec timeout -k 10 {LIMIT_S} "$@" >/dev/null 2>"$0"'
-        measured = measure(["/bin/sh", "-c", shell, str(log), *map(str, command.words)])
+        measured = measure(["/bin/sh", "-c", shell, str(log), *map(str, command.words)], command.interval_s)
         said = log.read_text(errors="replace").replace(f"{self.workdir}/", "")
         loud = [line for line in said.splitlines() if line.strip() and not line.startswith("INFO: ")]
         return {
@@ -206,7 +214,7 @@ class Bench:
         out = self.folder(f"{strategy}-{image.parent.name}-{len(masks)}")
         words = [sys.executable, SCRIPTS / "extract_regions.py", "--strategy", strategy, "--image", image]
         words += ["--masks", *masks, "--out", out, "--n-jobs", n_jobs or self.n_jobs, *options]
-        return Command(words, [image], out)
+        return Command(words, [image], out, SELDOM_S if strategy in SELDOM else INTERVAL_S)
 
     def function(self, name: str, reads: Sequence[Path] = (), outputs: dict | None = None, **arguments) -> Command:
         """Word the call of the function of a rule's script; `outputs` are arguments too, names in the folder of its results."""

@@ -146,7 +146,8 @@ def write_means(arrays: Sequence[np.ndarray], names: Sequence[str], path: Path) 
     ]
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, delimiter="\t", lineterminator="\n").writerow(names)
-        stream.writelines("\t".join(map("{:.9g}".format, row)) + "\n" for row in np.transpose(means).tolist())
+        line = "\t".join(["%.9g"] * len(means)) + "\n"
+        stream.writelines(line % tuple(row) for row in np.transpose(means).tolist())
 
 
 def parse_arguments() -> dict:

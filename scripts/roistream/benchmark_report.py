@@ -45,8 +45,9 @@ the embedded default's six simulated subjects, with runs as long as those of the
 **What to keep in mind.**
 
 - All input was in the page cache. From a slow disk or over a network every method takes longer, by the same seconds.
-- Memory is looked at every 50 ms, so a shorter peak may be missed. A look costs time in proportion to the memory that it
-  finds (about 13 ms for each GiB), up to half of one core: the wall times of the largest methods are somewhat too long.
+- Memory is looked at every 50 ms, and every 500 ms where all workers hold an image of their own (`nifti_masker_path`,
+  `nifti_masker_in_memory`, `numpy_path`). A shorter peak may be missed. A look at a GiB takes about 13 ms of one core:
+  wall times of those three are too long by up to a tenth, which is why they are looked at less often.
 - `mmap` works on an uncompressed copy, and the making of that copy ([below](#the-other-steps-of-the-workflow)) is not
   in its wall time. Its PSS is mostly page cache, which the system can take back.
 - `NiftiLabelsMasker` does less than the strategies, one mean for each region, but of all 64 regions in one pass.

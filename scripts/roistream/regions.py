@@ -259,10 +259,10 @@ def read_mask(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray) 
             f"{path} has the grid {values.shape}, the image has {tuple(grid)}; resample the mask to the image."
         )
     # NiftiMasker's own criterion; where it fails NiftiMasker resamples the image, at great cost, and calls it masking.
-    if not np.allclose(mask_affine, affine):
+    if not (np.array_equal(mask_affine, affine) or np.allclose(mask_affine, affine)):
         raise UserError(f"{path} has another affine than the image; resample the mask to the image.")
     mask = values != 0
-    inside = values[mask]
+    inside = values.ravel(order="F")[np.flatnonzero(mask.ravel(order="F"))]
     if inside.size and not (inside == inside[0]).all():
         raise UserError(f"{path} holds more than one value beside 0; give one binary mask for each region.")
     return mask
