@@ -8,29 +8,25 @@ a function that gives the runs of its commands; `roistream.benchmark_report` kno
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import logging
-import math
 import os
-import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 from concatenate_runs import concatenate_runs
 from decompress_image import decompress_image
 from roistream import adhd
 from roistream.benchmark_report import write_report
+from roistream.benchmarking import SCRIPTS, Bench, Command, Limit, Size, describe_machine, max_difference
 from roistream.errors import UserError
-from roistream.memory import measure
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES
@@ -38,28 +34,15 @@ from roistream.volumes import inspect
 
 logger = logging.getLogger("roistream")
 
-SCRIPTS = Path(__file__).resolve().parent
-PACKAGES = ("numpy", "scipy", "nibabel", "nilearn", "joblib", "isal", "snakemake")
-
-N_SUBJECTS = 6
-N_REGIONS = 6
-N_JOBS, QUICK_JOBS = 6, 2
-INTERVAL_S, SELDOM_S = 0.05, 0.5
-SELDOM = ("nifti_masker_path", "nifti_masker_in_memory", "numpy_path")
-"""How often memory is looked at. The workers of some strategies each hold an image, and need all cores: a look at so much
-memory takes a good part of a second of one core, and would often enough prolong what it looks at."""
-
-FACTORS, QUICK_FACTORS = (4, 10), (2, 3)
-"""How many times longer the longer images are."""
+FULL = Size(n_subjects=6, n_volumes=None, n_regions=6, n_jobs=6, factors=(4, 10))
+QUICK = Size(n_subjects=4, n_volumes=6, n_regions=2, n_jobs=2, factors=(2, 3))
 
 CLEANING = ("--smoothing-fwhm=6", "--detrend", "--high-pass=0.01", "--standardize=zscore_sample")
 CLEANING_JOBS = 2
 """NiftiMasker takes more than 3 GiB for each of them."""
 
-LIMIT_MIB = 1024
+LIMIT = Limit(address_space_mib=1024, seconds=600)
 LIMIT_JOBS = 2
-LIMIT_S = 600
-"""Address space of each process, workers and seconds in the experiment with a hard limit."""
 
 LABELS_MASKER = """
 import sys, numpy
@@ -110,139 +93,20 @@ class Data:
         return self.plain if STRATEGIES[strategy].uncompressed else self.image
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command to measure.
-
-    Attributes
-    ----------
-    words : sequence
-        Program and arguments.
-    reads : sequence of path
-        Files to have in the page cache before it starts.
-    writes : path
-        The folder of its results, made anew before it starts.
-    interval_s : float
-        Pause between two looks at its memory, in seconds.
-    """
-
-    words: Sequence
-    reads: Sequence[Path]
-    writes: Path
-    interval_s: float = INTERVAL_S
-
-
-@dataclass(frozen=True)
-class Bench:
-    """How and where to measure: work folder, number of repeats, and whether this is only a trial of the program."""
-
-    workdir: Path
-    repeats: int
-    quick: bool
-
-    @property
-    def n_jobs(self) -> int:
-        """Workers of an extraction, unless an experiment has its own number."""
-        return QUICK_JOBS if self.quick else N_JOBS
-
-    def rounds(self, title: str, commands: dict[str, Command], limited: bool = False) -> list[dict]:
-        """Measure all commands in turn, then all of them again, so that a drift of the machine hits all alike.
-
-        Parameters
-        ----------
-        title : str
-            Of the experiment, for the log.
-        commands : dict
-            The commands by the names of their rows in the report.
-        limited : bool
-            Measure once, under a hard limit of address space and time; a command may then fail.
-
-        Returns
-        -------
-        list of dict
-            A row for each command: ``name``, the entries of its ``extraction.json`` if it writes one, and ``runs``.
-
-        Raises
-        ------
-        UserError
-            A command failed.
-        """
-        rows = {name: {"name": name, "runs": []} for name in commands}
-        repeats = 1 if limited else self.repeats
-        for repeat in range(repeats):
-            for name, command in commands.items():
-                run = self.measure_once(command, limited)
-                if run["exit_status"] and not limited:
-                    raise UserError(f"{title}: {name} failed with exit status {run['exit_status']}: {run['message']}")
-                facts = command.writes / "extraction.json"
-                if facts.exists():
-                    rows[name] |= json.loads(facts.read_text())
-                rows[name]["runs"].append(run)
-                peak, wall = run["peak_pss_mib"] or math.nan, run["wall_s"]
-                logger.info("%s, round %d/%d: %s: %.1f MiB, %.2f s.", title, repeat + 1, repeats, name, peak, wall)
-        return list(rows.values())
-
-    def measure_once(self, command: Command, limited: bool) -> dict:
-        """Measure one command once, with its input in the page cache and nothing left to be written to the disk."""
-        shutil.rmtree(command.writes, ignore_errors=True)
-        command.writes.mkdir(parents=True)
-        for path in command.reads:
-            read_once(path)
-        os.sync()
-        log = command.writes / "stderr.log"
-        shell = 'exec "$@" >/dev/null 2>"$0"'
-        if limited:
-            shell = f'ulimit -v {LIMIT_MIB * 1024} && exec timeout -k 10 {LIMIT_S} "$@" >/dev/null 2>"$0"'
-        measured = measure(["/bin/sh", "-c", shell, str(log), *map(str, command.words)], command.interval_s)
-        said = log.read_text(errors="replace").replace(f"{self.workdir}/", "")
-        loud = [line for line in said.splitlines() if line.strip() and not line.startswith("INFO: ")]
-        return {
-            "peak_pss_mib": rounded(measured.peak_pss_mib),
-            "peak_rss_mib": rounded(measured.peak_rss_mib),
-            "peak_shm_mib": rounded(measured.peak_shm_mib),
-            "wall_s": rounded(measured.wall_s),
-            "output_mib": rounded(sum(path.stat().st_size for path in command.writes.glob("*.np[yz]")) / 2**20),
-            "exit_status": measured.exit_status,
-            "message": loud[-1] if loud else "",
-            "n_lines": len(loud),
-        }
-
-    def extraction(
-        self, strategy: str, image: Path, masks: Sequence[Path], n_jobs: int | None = None, options: Sequence = ()
-    ) -> Command:
-        """Word the extraction of regions."""
-        out = self.folder(f"{strategy}-{image.parent.name}-{len(masks)}")
-        words = [sys.executable, SCRIPTS / "extract_regions.py", "--strategy", strategy, "--image", image]
-        words += ["--masks", *masks, "--out", out, "--n-jobs", n_jobs or self.n_jobs, *options]
-        return Command(words, [image], out, SELDOM_S if strategy in SELDOM else INTERVAL_S)
-
-    def function(self, name: str, reads: Sequence[Path] = (), outputs: dict | None = None, **arguments) -> Command:
-        """Word the call of the function of a rule's script; `outputs` are arguments too, names in the folder of its results."""
-        out = self.folder(name)
-        for key, names in (outputs or {}).items():
-            arguments[key] = out / names if isinstance(names, str) else [out / each for each in names]
-        code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from pathlib import PosixPath; "
-        code += f"from {name} import {name}; {name}(**{arguments!r})"
-        return Command([sys.executable, "-c", code], reads, out)
-
-    def folder(self, name: str) -> Path:
-        """Give the folder of a command's results."""
-        return self.workdir / "out" / name
-
-
 def prepare(bench: Bench) -> Data:
     """Let the workflow make image and masks, and make the longer and the plain image; take what is there already."""
     folder, finer = bench.workdir / "workflow", bench.workdir / "workflow-444"
-    n_volumes = 6 if bench.quick else "null"
+    size = bench.size
+    n_volumes = size.n_volumes or "null"
     results = Path("results", "large_fmri")
     targets = [results / "runs.tsv", results / "regions.tsv"]
-    run_workflow(folder, targets, n_subjects=N_SUBJECTS, n_volumes=n_volumes, resolution=64, regions="all")
+    run_workflow(folder, targets, n_subjects=size.n_subjects, n_volumes=n_volumes, resolution=64, regions="all")
     # The masks depend on the image's grid alone: two volumes will do.
     run_workflow(finer, targets[1:], n_subjects=1, n_volumes=2, resolution=444, regions="all")
     image = folder / results / "large_fmri_bold.nii.gz"
-    runs = [folder / "resources/simulated" / adhd.run_path(subject) for subject in adhd.SUBJECT_IDS[:N_SUBJECTS]]
+    runs = [folder / "resources/simulated" / adhd.run_path(subject) for subject in adhd.SUBJECT_IDS[: size.n_subjects]]
     longer = {}
-    for factor in QUICK_FACTORS if bench.quick else FACTORS:
+    for factor in size.factors:
         longer[factor] = bench.workdir / f"times-{factor}" / image.name
         if outdated(longer[factor], image):
             logger.info("Making %s.", longer[factor])
@@ -284,7 +148,7 @@ def outdated(path: Path, source: Path) -> bool:
 
 
 def strategies(bench: Bench, data: Data) -> list[dict]:
-    """Every strategy on six regions; beside them plain decompression as the floor, and nilearn's own single pass."""
+    """Let every strategy extract the regions; beside them plain decompression as the floor, and nilearn's own single pass."""
     commands = {
         f"{program} -dc": Command([path, "-dc", data.image], [data.image], bench.folder(program))
         for program in ("gzip", "igzip")
@@ -294,7 +158,7 @@ def strategies(bench: Bench, data: Data) -> list[dict]:
     words = [sys.executable, "-c", LABELS_MASKER, data.image, data.resampled, out / "means.npy"]
     commands["NiftiLabelsMasker"] = Command(words, [data.image], out)
     for name in STRATEGIES:
-        commands[name] = bench.extraction(name, data.readable(name), data.masks[:N_REGIONS])
+        commands[name] = bench.extraction(name, data.readable(name), data.masks[: bench.size.n_regions])
     rows = bench.rounds("strategies", commands)
     folders = [commands[name].writes for name in STRATEGIES]
     for row in rows:
@@ -304,9 +168,9 @@ def strategies(bench: Bench, data: Data) -> list[dict]:
 
 
 def growth(bench: Bench, data: Data) -> list[dict]:
-    """`stream` on ever longer images and ever more regions."""
-    six = data.masks[:N_REGIONS]
-    cases = [(data.image, six), *[(image, six) for image in data.longer.values()]]
+    """Let `stream` work on ever longer images and ever more regions."""
+    few = data.masks[: bench.size.n_regions]
+    cases = [(data.image, few), *[(image, few) for image in data.longer.values()]]
     cases += [(data.image, data.masks), (data.image, data.finer_masks)]
     commands = {
         f"{inspect(image).n_volumes:,} volumes, {len(masks)} regions": bench.extraction("stream", image, masks)
@@ -316,12 +180,12 @@ def growth(bench: Bench, data: Data) -> list[dict]:
 
 
 def cleaning(bench: Bench, data: Data) -> list[dict]:
-    """Smoothing and temporal cleaning, each run by itself, by `stream` and by NiftiMasker."""
+    """Smooth and clean, each run by itself, with `stream` and with NiftiMasker."""
     # A quick trial's runs are too short to be filtered by themselves.
-    options = CLEANING if bench.quick else (*CLEANING, "--runs", data.run_lengths)
-    six = data.masks[:N_REGIONS]
+    options = CLEANING if bench.size is QUICK else (*CLEANING, "--runs", data.run_lengths)
+    few = data.masks[: bench.size.n_regions]
     commands = {
-        name: bench.extraction(name, data.image, six, CLEANING_JOBS, options)
+        name: bench.extraction(name, data.image, few, CLEANING_JOBS, options)
         for name in ("nifti_masker_path", "stream")
     }
     rows = bench.rounds("cleaning", commands)
@@ -330,7 +194,7 @@ def cleaning(bench: Bench, data: Data) -> list[dict]:
 
 
 def concatenation(bench: Bench, data: Data) -> list[dict]:
-    """Put the six runs into one image, by nilearn's function and by our own."""
+    """Put the runs into one image, by nilearn's function and by our own."""
     out = bench.folder("concat_imgs")
     words = [sys.executable, "-c", CONCAT_IMGS, out / "image.nii.gz", *data.runs]
     outputs = {"image": "image.nii.gz", "run_lengths": "runs.tsv"}
@@ -342,14 +206,14 @@ def concatenation(bench: Bench, data: Data) -> list[dict]:
 
 
 def address_space(bench: Bench, data: Data) -> list[dict]:
-    """Every strategy on the longest image, when no process may have more than 1 GiB of address space."""
+    """Let every strategy work on the longest image when no process may have more than 1 GiB of address space."""
     image = data.longer[max(data.longer)]
     commands = {}
     with temporary_copy(image, bench.workdir / "plain-long" / image.name.removesuffix(".gz")) as plain:
         for name, strategy in STRATEGIES.items():
             if source := plain if strategy.uncompressed else image:
-                commands[name] = bench.extraction(name, source, data.masks[:N_REGIONS], LIMIT_JOBS)
-        rows = bench.rounds("address space", commands, limited=True)
+                commands[name] = bench.extraction(name, source, data.masks[: bench.size.n_regions], LIMIT_JOBS)
+        rows = bench.rounds("address space", commands, LIMIT)
     size = {"image_mib": round(inspect(image).mib), "n_volumes": inspect(image).n_volumes}
     return [row | size for row in rows]
 
@@ -383,7 +247,7 @@ def rules(bench: Bench, data: Data) -> list[dict]:
             "simulate_adhd",
             [],
             {"run": "run.nii.gz", "confounds": "confounds.csv"},
-            {"subject": adhd.SUBJECT_IDS[0], "n_volumes": 6 if bench.quick else None, "seed": 0},
+            {"subject": adhd.SUBJECT_IDS[0], "n_volumes": bench.size.n_volumes, "seed": 0},
         ),
         ("simulate_atlas", [], {"atlas": "atlas.nii.gz"}, {"n_parcels": len(names), "seed": 0}),
         ("resample_atlas", [], {"resampled": "atlas.nii.gz"}, {"atlas": data.atlas, "image": data.image}),
@@ -407,53 +271,6 @@ def rules(bench: Bench, data: Data) -> list[dict]:
 
 
 EXPERIMENTS = (strategies, growth, cleaning, concatenation, address_space, rules)
-
-
-def max_difference(first: Path, second: Path) -> float | None:
-    """Compare the regions' time series in two folders.
-
-    Returns
-    -------
-    float or None
-        0 if they are the same to the last bit, else the largest difference; None if the regions or shapes differ.
-    """
-    names = sorted(path.name for path in first.glob("*.npy"))
-    if not names or names != sorted(path.name for path in second.glob("*.npy")):
-        return None
-    largest = 0.0
-    for name in names:
-        one, other = np.load(first / name), np.load(second / name)
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return None
-        if one.tobytes() != other.tobytes():
-            # Differing bits count as a difference, also those of -0 and 0.
-            largest = max(largest, float(np.abs(one - other).max()), float(np.finfo(one.dtype).tiny))
-    return largest
-
-
-def read_once(path: Path) -> None:
-    """Read a file from end to end, so that it is in the page cache."""
-    with path.open("rb", buffering=0) as stream:
-        while stream.read(2**20):
-            pass
-
-
-def rounded(number: float) -> float | None:
-    """Three decimals; None, which JSON can tell, for NaN, which it cannot."""
-    return None if math.isnan(number) else round(number, 3)
-
-
-def describe_machine() -> dict:
-    """Tell what the figures depend on, without the name of the machine."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"Linux {platform.release().partition('-')[0]}",
-        "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in PACKAGES},
-    }
 
 
 def check_memory(image: Path, n_jobs: int) -> None:
@@ -485,16 +302,16 @@ def benchmark(workdir: Path, out: Path, repeats: int, quick: bool) -> None:
     UserError
         The data cannot be made, memory does not suffice, or a command failed that must not.
     """
-    bench = Bench(workdir / ("quick" if quick else "full"), 1 if quick else repeats, quick)
+    bench = Bench(workdir / "quick", 1, QUICK) if quick else Bench(workdir / "full", repeats, FULL)
     data = prepare(bench)
-    check_memory(data.image, bench.n_jobs)
+    check_memory(data.image, bench.size.n_jobs)
     results = {
         "quick": quick,
         "date": datetime.date.today().isoformat(),
         "repeats": bench.repeats,
-        "n_jobs": bench.n_jobs,
+        "size": asdict(bench.size),
         "cleaning_options": {"words": " ".join(CLEANING), "n_jobs": CLEANING_JOBS, "per_run": not quick},
-        "limit": {"address_space_mib": LIMIT_MIB, "n_jobs": LIMIT_JOBS, "seconds": LIMIT_S},
+        "limit": {**asdict(LIMIT), "n_jobs": LIMIT_JOBS},
         "machine": describe_machine(),
         "image": {
             "n_volumes": inspect(data.image).n_volumes,

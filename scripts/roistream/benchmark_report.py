@@ -40,7 +40,7 @@ from the start of the process until its end.
 {repeats}
 
 **On what.** {n_volumes:,} volumes of 61 × 73 × 61 float32, {raw_mib:,.0f} MiB raw and {file_mib:,.0f} MiB as `.nii.gz`:
-the embedded default's six simulated subjects, with runs as long as those of the ADHD data.
+the embedded default's simulated subjects, {n_subjects} of them, with runs as long as those of the ADHD data.
 
 **What to keep in mind.**
 
@@ -187,8 +187,8 @@ def judge_others(results: dict) -> list[Bar]:
     """Judge cleaning, concatenation and the limit of address space."""
     bars = []
     for figure, ours, other, most_mib in (
-        ("smoothing and cleaning, 6 regions: `stream`", "stream", "nifti_masker_path", 300),
-        ("concatenation of the six runs", "concatenate_runs", "concat_imgs", 120),
+        ("smoothing and cleaning: `stream`", "stream", "nifti_masker_path", 300),
+        ("concatenation of the runs", "concatenate_runs", "concat_imgs", 120),
     ):
         rows = named(results["cleaning" if ours == "stream" else "concatenation"])
         peak = middle(rows[ours], "peak_pss_mib")
@@ -274,7 +274,7 @@ def word_strategies(results: dict) -> str:
     ]
     columns = ["method", "peak PSS, MiB", "peak RSS, MiB", "/dev/shm, MiB", "wall, s", f"wall / `{floor['name']}`"]
     return (
-        f"## All strategies: six regions, {results['n_jobs']} jobs\n\n"
+        f"## All strategies: {what(results)}\n\n"
         "The decompression programs do nothing but decompress the same image, to `/dev/null`: no reader of a `.nii.gz` is\n"
         "faster than its decompression.\n\n" + table(columns, cells)
     )
@@ -320,9 +320,9 @@ def word_others(results: dict) -> list[str]:
     note = f"Left out for want of disk space: {', '.join(left_out)}.\n\n" if left_out else ""
     per_run = ", each run by itself" if options["per_run"] else ""
     return [
-        f"## Smoothing and cleaning: six regions, {options['n_jobs']} jobs\n\n"
+        f"## Smoothing and cleaning: {what(results | options)}\n\n"
         f"`{options['words']}`{per_run}.\n\n" + figures(results["cleaning"]),
-        "## Concatenation of the six runs\n\n" + figures(results["concatenation"]),
+        "## Concatenation of the runs\n\n" + figures(results["concatenation"]),
         f"## Too little memory: {limit['address_space_mib']} MiB of address space, {limit['n_jobs']} jobs\n\n"
         f"The image has {limited[0]['n_volumes']:,} volumes, {limited[0]['image_mib']:,.0f} MiB raw. No process may have more\n"
         f"address space than that (`ulimit -v`), nor the command more than {limit['seconds']} s.\n\n{note}"

@@ -1,0 +1,232 @@
+"""Measure commands in turn, several times, under the same conditions; what `scripts/benchmark.py` is built from."""
+
+import importlib.metadata
+import json
+import logging
+import math
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from roistream.errors import UserError
+from roistream.memory import measure
+
+logger = logging.getLogger("roistream")
+
+SCRIPTS = Path(__file__).resolve().parents[1]
+PACKAGES = ("numpy", "scipy", "nibabel", "nilearn", "joblib", "isal", "snakemake")
+
+INTERVAL_S, SELDOM_S = 0.05, 0.5
+SELDOM = ("nifti_masker_path", "nifti_masker_in_memory", "numpy_path")
+"""How often memory is looked at. The workers of some strategies each hold an image, and need all cores: a look at so much
+memory takes a good part of a second of one core, and would often enough prolong what it looks at."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes
+    ----------
+    n_subjects : int
+        Subjects, whose runs are concatenated.
+    n_volumes : int or None
+        Volumes of each run; None for the lengths of the ADHD runs.
+    n_regions, n_jobs : int
+        Regions to extract, and workers that do it, unless an experiment says otherwise.
+    factors : tuple of int
+        How many times longer the longer images are.
+    """
+
+    n_subjects: int
+    n_volumes: int | None
+    n_regions: int
+    n_jobs: int
+    factors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A hard limit: address space of each process in MiB, and seconds for all of them."""
+
+    address_space_mib: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to measure.
+
+    Attributes
+    ----------
+    words : sequence
+        Program and arguments.
+    reads : sequence of path
+        Files to have in the page cache before it starts.
+    writes : path
+        The folder of its results, made anew before it starts.
+    interval_s : float
+        Pause between two looks at its memory, in seconds.
+    """
+
+    words: Sequence
+    reads: Sequence[Path]
+    writes: Path
+    interval_s: float = INTERVAL_S
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How and where to measure.
+
+    Attributes
+    ----------
+    workdir : path
+        Where data and results lie.
+    repeats : int
+        How often everything is measured.
+    size : Size
+        How much of everything.
+    """
+
+    workdir: Path
+    repeats: int
+    size: Size
+
+    def rounds(self, title: str, commands: dict[str, Command], limit: Limit | None = None) -> list[dict]:
+        """Measure all commands in turn, then all of them again, so that a drift of the machine hits all alike.
+
+        Parameters
+        ----------
+        title : str
+            Of the experiment, for the log.
+        commands : dict
+            The commands by the names of their rows in the report.
+        limit : Limit, optional
+            Measure once, under this limit; a command may then fail.
+
+        Returns
+        -------
+        list of dict
+            A row for each command: ``name``, the entries of its ``extraction.json`` if it writes one, and ``runs``.
+
+        Raises
+        ------
+        UserError
+            A command failed.
+        """
+        rows = {name: {"name": name, "runs": []} for name in commands}
+        repeats = 1 if limit else self.repeats
+        for repeat in range(repeats):
+            for name, command in commands.items():
+                run = self.measure_once(command, limit)
+                if run["exit_status"] and not limit:
+                    raise UserError(f"{title}: {name} failed with exit status {run['exit_status']}: {run['message']}")
+                facts = command.writes / "extraction.json"
+                if facts.exists():
+                    rows[name] |= json.loads(facts.read_text())
+                rows[name]["runs"].append(run)
+                peak, wall = run["peak_pss_mib"] or math.nan, run["wall_s"]
+                logger.info("%s, round %d/%d: %s: %.1f MiB, %.2f s.", title, repeat + 1, repeats, name, peak, wall)
+        return list(rows.values())
+
+    def measure_once(self, command: Command, limit: Limit | None) -> dict:
+        """Measure one command once, with its input in the page cache and nothing left to be written to the disk."""
+        shutil.rmtree(command.writes, ignore_errors=True)
+        command.writes.mkdir(parents=True)
+        for path in command.reads:
+            read_once(path)
+        os.sync()
+        log = command.writes / "stderr.log"
+        shell = 'exec "$@" >/dev/null 2>"$0"'
+        if limit:
+            shell = f'ulimit -v {limit.address_space_mib * 1024} && exec timeout -k 10 {limit.seconds} "$@" >/dev/null 2>"$0"'
+        measured = measure(["/bin/sh", "-c", shell, str(log), *map(str, command.words)], command.interval_s)
+        said = log.read_text(errors="replace").replace(f"{self.workdir}/", "")
+        loud = [line for line in said.splitlines() if line.strip() and not line.startswith("INFO: ")]
+        return {
+            "peak_pss_mib": rounded(measured.peak_pss_mib),
+            "peak_rss_mib": rounded(measured.peak_rss_mib),
+            "peak_shm_mib": rounded(measured.peak_shm_mib),
+            "wall_s": rounded(measured.wall_s),
+            "output_mib": rounded(sum(path.stat().st_size for path in command.writes.glob("*.np[yz]")) / 2**20),
+            "exit_status": measured.exit_status,
+            "message": loud[-1] if loud else "",
+            "n_lines": len(loud),
+        }
+
+    def extraction(
+        self, strategy: str, image: Path, masks: Sequence[Path], n_jobs: int | None = None, options: Sequence = ()
+    ) -> Command:
+        """Word the extraction of regions."""
+        out = self.folder(f"{strategy}-{image.parent.name}-{len(masks)}")
+        words = [sys.executable, SCRIPTS / "extract_regions.py", "--strategy", strategy, "--image", image]
+        words += ["--masks", *masks, "--out", out, "--n-jobs", n_jobs or self.size.n_jobs, *options]
+        return Command(words, [image], out, SELDOM_S if strategy in SELDOM else INTERVAL_S)
+
+    def function(self, name: str, reads: Sequence[Path] = (), outputs: dict | None = None, **arguments) -> Command:
+        """Word the call of the function of a rule's script; `outputs` are arguments too, names in the folder of its results."""
+        out = self.folder(name)
+        for key, names in (outputs or {}).items():
+            arguments[key] = out / names if isinstance(names, str) else [out / each for each in names]
+        code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from pathlib import PosixPath; "
+        code += f"from {name} import {name}; {name}(**{arguments!r})"
+        return Command([sys.executable, "-c", code], reads, out)
+
+    def folder(self, name: str) -> Path:
+        """Give the folder of a command's results."""
+        return self.workdir / "out" / name
+
+
+def read_once(path: Path) -> None:
+    """Read a file from end to end, so that it is in the page cache."""
+    with path.open("rb", buffering=0) as stream:
+        while stream.read(2**20):
+            pass
+
+
+def rounded(number: float) -> float | None:
+    """Three decimals; None, which JSON can tell, for NaN, which it cannot."""
+    return None if math.isnan(number) else round(number, 3)
+
+
+def describe_machine() -> dict:
+    """Tell what the figures depend on, without the name of the machine."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"Linux {platform.release().partition('-')[0]}",
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in PACKAGES},
+    }
+
+
+def max_difference(first: Path, second: Path) -> float | None:
+    """Compare the regions' time series in two folders.
+
+    Returns
+    -------
+    float or None
+        0 if they are the same to the last bit, else the largest difference; None if the regions or shapes differ.
+    """
+    names = sorted(path.name for path in first.glob("*.npy"))
+    if not names or names != sorted(path.name for path in second.glob("*.npy")):
+        return None
+    largest = 0.0
+    for name in names:
+        one, other = np.load(first / name), np.load(second / name)
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return None
+        if one.tobytes() != other.tobytes():
+            # Differing bits count as a difference, also those of -0 and 0.
+            largest = max(largest, float(np.abs(one - other).max()), float(np.finfo(one.dtype).tiny))
+    return largest
