@@ -4,9 +4,13 @@
 
 Every figure comes from a fresh process that `roistream.memory.measure` watches from outside. Each experiment below is
 a function that gives the runs of its commands; `roistream.benchmark_report` knows the bars and words the report.
+
+This program itself must not load numpy and the like before everything is measured: a page of a library that two
+processes use counts for each of them by half, and the measured ones would look smaller than they are.
 """
 
 import argparse
+import csv
 import datetime
 import json
 import logging
@@ -21,16 +25,11 @@ from pathlib import Path
 
 import psutil
 
-from concatenate_runs import concatenate_runs
-from decompress_image import decompress_image
-from roistream import adhd
-from roistream.benchmark_report import write_report
-from roistream.benchmarking import SCRIPTS, Bench, Command, Limit, Size, describe_machine, max_difference
+from roistream.benchmarking import SCRIPTS, Bench, Command, Limit, Size, describe_machine, same_time_series
 from roistream.errors import UserError
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES
-from roistream.volumes import inspect
 
 logger = logging.getLogger("roistream")
 
@@ -64,6 +63,8 @@ class Data:
 
     Attributes
     ----------
+    n_volumes : int
+        Volumes of the image.
     runs : list of path
         The subjects' runs.
     image, run_lengths : path
@@ -78,6 +79,7 @@ class Data:
         Of all 64 labels, and of all of an atlas with 444.
     """
 
+    n_volumes: int
     runs: list[Path]
     image: Path
     run_lengths: Path
@@ -87,6 +89,11 @@ class Data:
     resampled: Path
     masks: list[Path]
     finer_masks: list[Path]
+
+    @property
+    def mib(self) -> float:
+        """Size of the raw image in MiB."""
+        return self.plain.stat().st_size / 2**20
 
     def readable(self, strategy: str) -> Path:
         """Give the image as the strategy needs it."""
@@ -104,17 +111,20 @@ def prepare(bench: Bench) -> Data:
     # The masks depend on the image's grid alone: two volumes will do.
     run_workflow(finer, targets[1:], n_subjects=1, n_volumes=2, resolution=444, regions="all")
     image = folder / results / "large_fmri_bold.nii.gz"
-    runs = [folder / "resources/simulated" / adhd.run_path(subject) for subject in adhd.SUBJECT_IDS[: size.n_subjects]]
+    with (folder / targets[0]).open(newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    runs = [folder / row["run"] for row in rows]
     longer = {}
     for factor in size.factors:
         longer[factor] = bench.workdir / f"times-{factor}" / image.name
         if outdated(longer[factor], image):
-            logger.info("Making %s.", longer[factor])
-            concatenate_runs(runs * factor, longer[factor], longer[factor].with_name("runs.tsv"))
+            lengths = longer[factor].with_name("runs.tsv")
+            make(bench.function("concatenate_runs", runs=runs * factor, image=longer[factor], run_lengths=lengths))
     plain = bench.workdir / "plain" / image.name.removesuffix(".gz")
     if outdated(plain, image):
-        decompress_image(image, plain)
+        make(bench.function("decompress_image", compressed=image, plain=plain))
     return Data(
+        n_volumes=sum(int(row["n_volumes"]) for row in rows),
         runs=runs,
         image=image,
         run_lengths=folder / targets[0],
@@ -142,6 +152,11 @@ def run_workflow(folder: Path, targets: Sequence[Path], **config) -> None:
         raise UserError(f"The workflow could not make the data to measure on; see {log}.")
 
 
+def make(command: Command) -> None:
+    """Run a command without measuring it."""
+    subprocess.run(list(map(str, command.words)), check=True)
+
+
 def outdated(path: Path, source: Path) -> bool:
     """Tell whether a file is missing or older than what it is made from."""
     return not path.exists() or path.stat().st_mtime < source.stat().st_mtime
@@ -163,18 +178,18 @@ def strategies(bench: Bench, data: Data) -> list[dict]:
     folders = [commands[name].writes for name in STRATEGIES]
     for row in rows:
         if row["name"] in STRATEGIES:
-            row["difference"] = max_difference(folders[0], commands[row["name"]].writes)
+            row["identical"] = same_time_series(folders[0], commands[row["name"]].writes)
     return rows
 
 
 def growth(bench: Bench, data: Data) -> list[dict]:
     """Let `stream` work on ever longer images and ever more regions."""
     few = data.masks[: bench.size.n_regions]
-    cases = [(data.image, few), *[(image, few) for image in data.longer.values()]]
-    cases += [(data.image, data.masks), (data.image, data.finer_masks)]
+    cases = [(1, data.image, few), *[(factor, image, few) for factor, image in data.longer.items()]]
+    cases += [(1, data.image, data.masks), (1, data.image, data.finer_masks)]
     commands = {
-        f"{inspect(image).n_volumes:,} volumes, {len(masks)} regions": bench.extraction("stream", image, masks)
-        for image, masks in cases
+        f"{factor * data.n_volumes:,} volumes, {len(masks)} regions": bench.extraction("stream", image, masks)
+        for factor, image, masks in cases
     }
     return bench.rounds("growth", commands)
 
@@ -189,7 +204,7 @@ def cleaning(bench: Bench, data: Data) -> list[dict]:
         for name in ("nifti_masker_path", "stream")
     }
     rows = bench.rounds("cleaning", commands)
-    rows[1]["difference"] = max_difference(*[command.writes for command in commands.values()])
+    rows[1]["identical"] = same_time_series(*[command.writes for command in commands.values()])
     return rows
 
 
@@ -207,27 +222,27 @@ def concatenation(bench: Bench, data: Data) -> list[dict]:
 
 def address_space(bench: Bench, data: Data) -> list[dict]:
     """Let every strategy work on the longest image when no process may have more than 1 GiB of address space."""
-    image = data.longer[max(data.longer)]
+    factor, image = max(data.longer.items())
     commands = {}
-    with temporary_copy(image, bench.workdir / "plain-long" / image.name.removesuffix(".gz")) as plain:
+    with temporary_copy(bench, image, factor * data.mib) as plain:
         for name, strategy in STRATEGIES.items():
             if source := plain if strategy.uncompressed else image:
                 commands[name] = bench.extraction(name, source, data.masks[: bench.size.n_regions], LIMIT_JOBS)
         rows = bench.rounds("address space", commands, LIMIT)
-    size = {"image_mib": round(inspect(image).mib), "n_volumes": inspect(image).n_volumes}
+    size = {"image_mib": round(factor * data.mib, 1), "n_volumes": factor * data.n_volumes}
     return [row | size for row in rows]
 
 
 @contextmanager
-def temporary_copy(image: Path, plain: Path) -> Iterator[Path | None]:
+def temporary_copy(bench: Bench, image: Path, mib: float) -> Iterator[Path | None]:
     """Make an uncompressed copy for a while; None where the disk has no room for it."""
-    plain.parent.mkdir(exist_ok=True)
-    if shutil.disk_usage(plain.parent).free < 1.2 * inspect(image).mib * 2**20:
+    plain = bench.workdir / "plain-long" / image.name.removesuffix(".gz")
+    if shutil.disk_usage(bench.workdir).free < 1.2 * mib * 2**20:
         logger.warning("No room on the disk for %s; what needs it is left out.", plain)
         yield None
         return
     try:
-        decompress_image(image, plain)
+        make(bench.function("decompress_image", compressed=image, plain=plain))
         yield plain
     finally:
         plain.unlink(missing_ok=True)
@@ -247,7 +262,7 @@ def rules(bench: Bench, data: Data) -> list[dict]:
             "simulate_adhd",
             [],
             {"run": "run.nii.gz", "confounds": "confounds.csv"},
-            {"subject": adhd.SUBJECT_IDS[0], "n_volumes": bench.size.n_volumes, "seed": 0},
+            {"subject": data.runs[0].parent.name, "n_volumes": bench.size.n_volumes, "seed": 0},
         ),
         ("simulate_atlas", [], {"atlas": "atlas.nii.gz"}, {"n_parcels": len(names), "seed": 0}),
         ("resample_atlas", [], {"resampled": "atlas.nii.gz"}, {"atlas": data.atlas, "image": data.image}),
@@ -273,12 +288,12 @@ def rules(bench: Bench, data: Data) -> list[dict]:
 EXPERIMENTS = (strategies, growth, cleaning, concatenation, address_space, rules)
 
 
-def check_memory(image: Path, n_jobs: int) -> None:
-    """Refuse to start what the out-of-memory killer would end an hour later."""
-    needed, available = n_jobs * 2.3 * inspect(image).mib, psutil.virtual_memory().available / 2**20
+def check_memory(bench: Bench, data: Data) -> None:
+    """Refuse to start what the out-of-memory killer would end."""
+    needed, available = bench.size.n_jobs * 2.3 * data.mib, psutil.virtual_memory().available / 2**20
     if needed > available:
         raise UserError(
-            f"NiftiMasker with {n_jobs} jobs needs about {needed:,.0f} MiB, but only {available:,.0f} are available; "
+            f"NiftiMasker with {bench.size.n_jobs} jobs needs about {needed:,.0f} MiB, but only {available:,.0f} are available; "
             "end other programs, or use a larger machine."
         )
 
@@ -304,7 +319,7 @@ def benchmark(workdir: Path, out: Path, repeats: int, quick: bool) -> None:
     """
     bench = Bench(workdir / "quick", 1, QUICK) if quick else Bench(workdir / "full", repeats, FULL)
     data = prepare(bench)
-    check_memory(data.image, bench.size.n_jobs)
+    check_memory(bench, data)
     results = {
         "quick": quick,
         "date": datetime.date.today().isoformat(),
@@ -314,8 +329,8 @@ def benchmark(workdir: Path, out: Path, repeats: int, quick: bool) -> None:
         "limit": {**asdict(LIMIT), "n_jobs": LIMIT_JOBS},
         "machine": describe_machine(),
         "image": {
-            "n_volumes": inspect(data.image).n_volumes,
-            "raw_mib": round(inspect(data.image).mib, 1),
+            "n_volumes": data.n_volumes,
+            "raw_mib": round(data.mib, 1),
             "file_mib": round(data.image.stat().st_size / 2**20, 1),
         },
     }
@@ -324,7 +339,14 @@ def benchmark(workdir: Path, out: Path, repeats: int, quick: bool) -> None:
     shutil.rmtree(bench.folder(""))
     with whole_file(out / "benchmark.json") as partial:
         partial.write_text(json.dumps(results, indent=1) + "\n")
-    write_report(results, out)
+    report(out)
+
+
+def report(out: Path) -> None:
+    """Write the report from its ``benchmark.json``."""
+    from roistream.benchmark_report import write_report  # loads numpy
+
+    write_report(json.loads((out / "benchmark.json").read_text()), out)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -345,6 +367,6 @@ if __name__ == "__main__":
     arguments = parse_arguments()
     with reporting():
         if arguments.report_only:
-            write_report(json.loads((arguments.out / "benchmark.json").read_text()), arguments.out)
+            report(arguments.out)
         else:
             benchmark(arguments.workdir, arguments.out, arguments.repeats, arguments.quick)

@@ -106,6 +106,7 @@ def extract_regions(
         "n_regions": len(masks),
         "n_volumes": source.n_volumes,
         "image_mib": round(source.mib, 3),
+        "predicted_mib": None,  # not predicted yet
     }
     with whole_file(out / "extraction.json") as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")

@@ -191,7 +191,7 @@ def test_memory_trace_and_summary(complete_run, image, strategy):
     summary = json.loads((folder / "memory.json").read_text())
     assert set(summary) >= SUMMARY_KEYS
     assert summary["strategy"] == strategy
-    assert summary["n_jobs"] == 2, "n_jobs: 5 is capped by --cores 2"
+    assert summary["n_jobs"] == 1
     assert summary["n_regions"] == len(LABELS)
     assert summary["n_volumes"] == N_VOLUMES[image]
     bytes_per_voxel = {"first": 4, "second": 2}[image]
@@ -239,3 +239,5 @@ def test_the_default_made_small(simulated_run):
         assert mask.sum() > 100
         assert np.array_equal(found, expected[mask].T)
     assert {path.name for path in results.iterdir() if path.is_dir()} == {"masks", "numpy_path"}
+    summary = json.loads((results / "numpy_path/memory.json").read_text())
+    assert summary["n_jobs"] == 2, "the default of 6 is capped by --cores 2"

@@ -82,10 +82,8 @@ def test_subjects_and_regions(tmp_path, n_subjects, n_volumes, regions, labels):
 
 
 # Each scale of BASC, and with it another strategy alone.
-SCALES = {("basc", scale): ALL[i % len(ALL)] for i, scale in enumerate([7, 12, 20, 36, 64, 122, 197, 325, 444])} | {
-    ("simulated", 7): ALL[0],
-    ("simulated", 444): ALL[-1],
-}
+SCALES = {("basc", scale): ALL[i % len(ALL)] for i, scale in enumerate([7, 12, 20, 36, 64, 122, 197, 325, 444])}
+SCALES["simulated", 444] = ALL[-1]
 
 
 @pytest.fixture(scope="module")
@@ -147,37 +145,38 @@ def test_a_label_that_the_atlas_has_not_may_be_kept(tmp_path, small_data):
     assert masks_of([job for job in plan(tmp_path, config=config) if job.image == "first"]) == [1, 99]
 
 
-TEMPORAL = {"detrend": True, "standardize": "psc", "low_pass": 0.1, "high_pass": 0.01, "t_r": 2.5}
-NOTHING = {"smoothing_fwhm": None, "detrend": False, "standardize": None, "low_pass": None, "t_r": None}
+# Cleaning, the options of extract_regions.py that it becomes, whether confounds are given, and whether runs are told apart.
+CLEANING = {
+    "none": (
+        {"smoothing_fwhm": None, "detrend": False, "standardize": None, "low_pass": None, "confounds": False},
+        "--no-detrend",
+        False,
+        True,
+    ),
+    "each run by itself": (
+        {"detrend": True, "standardize": "psc", "low_pass": 0.1, "high_pass": 0.01, "t_r": 2.5, "confounds": True},
+        "--detrend --standardize psc --low-pass 0.1 --high-pass 0.01 --t-r 2.5",
+        True,
+        True,
+    ),
+    "all as one": (
+        {
+            "smoothing_fwhm": 6,
+            "standardize": "zscore_sample",
+            "standardize_confounds": False,
+            "confounds": True,
+            "per_run": False,
+        },
+        "--smoothing-fwhm 6 --standardize zscore_sample --no-standardize-confounds",
+        True,
+        False,
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("cleaning", "options", "with_confounds", "with_runs"),
-    [
-        ({}, "", False, True),
-        ({**NOTHING, "confounds": False}, "--no-detrend", False, True),
-        (
-            {"smoothing_fwhm": 6, "standardize": "zscore_sample"},
-            "--smoothing-fwhm 6 --standardize zscore_sample",
-            False,
-            True,
-        ),
-        (
-            {"confounds": True, "standardize_confounds": False, "per_run": False},
-            "--no-standardize-confounds",
-            True,
-            False,
-        ),
-        (
-            {**TEMPORAL, "confounds": True, "standardize_confounds": True, "per_run": True},
-            "--detrend --standardize psc --low-pass 0.1 --high-pass 0.01 --t-r 2.5 --standardize-confounds",
-            True,
-            True,
-        ),
-    ],
-)
-def test_cleaning(tmp_path, cleaning, options, with_confounds, with_runs):
-    """Runs are told apart unless they are cleaned as one, and confounds are given when they are asked for."""
+@pytest.mark.parametrize("name", list(CLEANING))
+def test_cleaning(tmp_path, name):
+    cleaning, options, with_confounds, with_runs = CLEANING[name]
     config = {"cleaning": cleaning, "strategies": ["stream"], "n_subjects": 2, "n_volumes": None}
     extraction = only(plan(tmp_path, "--printshellcmds", *settings(config)), "extract_regions")
     given = extraction.command.split("--n-jobs 2", 1)[1].split("2>&1")[0].split()

@@ -21,6 +21,8 @@ rule extract_regions:
     threads: config["n_jobs"]
     params:
         folder="results/{image}/{strategy}",
+        # Peak memory is a result, and that of six workers is not that of one.
+        n_jobs=config["n_jobs"],
         cleaning=cleaning_options,
         code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
     shell:

@@ -4,6 +4,7 @@ import math
 import mmap
 import shutil
 from collections.abc import Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def shared_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cle
     shape, dtype = (*source.grid, source.n_volumes), source.layout.dtype
     size = math.prod(shape) * dtype.itemsize
     check_room(size)
+    resource_tracker.ensure_running()  # or a process that is killed while it starts one leaves the segment behind
     segment = SharedMemory(create=True, size=size)
     try:
         fill(segment, source)
