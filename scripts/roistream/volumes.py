@@ -11,24 +11,27 @@ The contract, which tests/unit/test_volumes.py checks against nibabel:
   The check sums of a compressed file are verified before the last block has been followed by the end of the iteration.
 """
 
+from __future__ import annotations
+
 import bz2
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import nibabel as nib
 import numpy as np
 from isal import igzip, isal_zlib
 from isal.isal_zlib import _GzipReader
-from nibabel.volumeutils import apply_read_scaling
 
 from roistream.errors import UserError
+from roistream.nifti import MAX_BYTES, NiftiHeader, as_nibabel, parse_header
 from roistream.outputs import whole_file
+
+if TYPE_CHECKING:
+    from nibabel import Nifti1Header
 
 BLOCK_BYTES = 8 * 2**20
 """Default budget of one block of raw data: seven volumes of ADHD's size; more gains hardly any time."""
@@ -36,12 +39,7 @@ BLOCK_BYTES = 8 * 2**20
 STEP_BYTES = 2**18
 """Bytes asked of a stream at a time: how exactly the volume reached is known when a compressed file breaks off."""
 
-SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
-"""NIfTI's time units; most tools read an unset unit as seconds, nilearn among them."""
-
 COMPRESSIONS = (".gz", ".bz2")
-
-HEADERS = (nib.Nifti1Header, nib.nifti1.Nifti1PairHeader, nib.Nifti2Header, nib.nifti2.Nifti2PairHeader)
 
 # What the decompressors raise for damaged data, beside EOFError for data that end early.
 DAMAGE = (gzip.BadGzipFile, zlib.error, isal_zlib.error, OSError)
@@ -89,6 +87,10 @@ class VolumeLayout:
 
     def scaled(self, raw: np.ndarray) -> np.ndarray:
         """Apply slope and intercept as nibabel does; without them the same array comes back."""
+        if (self.slope, self.inter) == (1.0, 0.0):
+            return raw
+        from nibabel.volumeutils import apply_read_scaling
+
         return apply_read_scaling(raw, np.asanyarray(self.slope), np.asanyarray(self.inter))
 
 
@@ -104,17 +106,14 @@ class Image:
         The file with the data: `path`, or the ``.img`` of a pair.
     layout : VolumeLayout
         How the volumes lie in `data_path`.
-    affine : numpy.ndarray
-        4 × 4, from voxel indices to millimetres.
-    header : nibabel.Nifti1Header
-        As nibabel parsed it; the headers of NIfTI-2 and of pairs are subclasses.
+    header : NiftiHeader
+        What else its header says.
     """
 
     path: Path
     data_path: Path
     layout: VolumeLayout
-    affine: np.ndarray
-    header: nib.Nifti1Header
+    header: NiftiHeader
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -127,19 +126,19 @@ class Image:
         return self.layout.n_volumes
 
     @property
-    def mib(self) -> float:
-        """Size of the raw data in MiB, as stored without compression."""
-        return self.n_volumes * self.layout.volume_bytes / 2**20
+    def affine(self) -> np.ndarray:
+        """4 × 4, from voxel indices to millimetres."""
+        return self.header.affine
 
     @property
     def t_r(self) -> float | None:
         """Repetition time in seconds; None where the header says nothing."""
-        zooms = self.header.get_zooms()
-        if len(zooms) < 4 or not np.isfinite(zooms[3]) or zooms[3] <= 0:
-            return None
-        unit = self.header.get_xyzt_units()[1]
-        # The shortest decimal that is this float32: a TR of 2.52 s is stored as 2.5199999809….
-        return float(str(np.float32(zooms[3]))) * SECONDS_PER_UNIT.get(unit, 1.0)
+        return self.header.t_r
+
+    @property
+    def mib(self) -> float:
+        """Size of the raw data in MiB, as stored without compression."""
+        return self.n_volumes * self.layout.volume_bytes / 2**20
 
 
 @dataclass(frozen=True)
@@ -215,38 +214,26 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:
-    """Read the header of an image; give also its shape, without axes of length 1 behind the last that is expected.
-
-    nibabel's header classes do the reading, but not ``nibabel.load``, which opens a file three times to find out what it is:
-    an extraction may have hundreds of masks.
-    """
+    """Read the header of an image; give also its shape, without axes of length 1 behind the last that is expected."""
     header_path, data_path = files_of(path)
     for file in {header_path, data_path}:
         if not file.exists():
             raise UserError(f"{file} does not exist; check the path.")
     try:
         with open_stream(header_path) as stream:
-            header, shape, affine = parse_header(stream.read(nib.Nifti2Header.sizeof_hdr))
-        dtype, (slope, inter) = header.get_data_dtype(), header.get_slope_inter()
-    except (nib.spatialimages.HeaderDataError, EOFError, ValueError, *DAMAGE) as error:
+            header = parse_header(stream.read(MAX_BYTES))
+    except (EOFError, ValueError, *DAMAGE) as error:
         raise UserError(f"{path} cannot be read as an image ({error}); check or replace the file.") from error
+    shape = header.shape
     while len(shape) > n_dimensions and shape[-1] == 1:
         shape = shape[:-1]
-    if 0 in shape or not shape:
+    if 0 in shape:
         raise UserError(f"{path} has no voxels or no volumes (shape {shape}); give another file.")
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise UserError(f"{path} holds values of type {dtype}; convert it to an integer type, float32 or float64.")
-    if affine is None:
+    if not np.isfinite(header.affine).all() or np.linalg.det(header.affine) == 0:
         raise UserError(f"{path} has an affine that maps no volume (singular or not finite); repair its header.")
-    layout = VolumeLayout(
-        grid=(*shape, 1, 1, 1)[:3],
-        n_volumes=(*shape, 1, 1, 1, 1)[3],
-        raw_dtype=dtype,
-        offset=int(header.get_data_offset()),
-        slope=1.0 if slope is None else slope,
-        inter=0.0 if inter is None else inter,
-    )
-    return Image(path, data_path, layout, affine, header), shape
+    grid, n_volumes = (*shape, 1, 1, 1)[:3], (*shape, 1, 1, 1, 1)[3]
+    layout = VolumeLayout(grid, n_volumes, header.dtype, header.offset, header.slope, header.inter)
+    return Image(path, data_path, layout, header), shape
 
 
 def files_of(path: Path) -> tuple[Path, Path]:
@@ -256,35 +243,6 @@ def files_of(path: Path) -> tuple[Path, Path]:
     if plain.suffix.lower() not in (".hdr", ".img"):
         return path, path
     return plain.with_suffix(f".hdr{compression}"), plain.with_suffix(f".img{compression}")
-
-
-@lru_cache(maxsize=8)
-def parse_header(start: bytes) -> tuple[nib.Nifti1Header, tuple[int, ...], np.ndarray | None]:
-    """Parse the first bytes of a NIfTI file; the masks of one atlas have the same, and share what is returned.
-
-    Returns
-    -------
-    header : nibabel.Nifti1Header
-        Not to be changed.
-    shape : tuple of int
-        As stored.
-    affine : numpy.ndarray or None
-        4 × 4, None where it is singular or not finite.
-
-    Raises
-    ------
-    ValueError
-        The bytes are not those of a NIfTI file.
-    """
-    for kind in HEADERS:
-        magic = kind.template_dtype.fields["magic"][1]
-        expected = kind.single_magic if kind.is_single else kind.pair_magic
-        if start[magic : magic + len(expected)] == expected and len(start) >= kind.sizeof_hdr:
-            header = kind(start[: kind.sizeof_hdr])
-            affine = header.get_best_affine()
-            usable = np.isfinite(affine).all() and np.linalg.det(affine) != 0
-            return header, tuple(map(int, header.get_data_shape())), affine if usable else None
-    raise ValueError("it is not NIfTI")
 
 
 def read_blocks(image: Image, max_bytes: int = BLOCK_BYTES, whole_volumes: bool = False) -> Iterator[Block]:
@@ -422,7 +380,7 @@ def open_stream(path: Path) -> Iterator[BinaryIO]:
             yield file
 
 
-def write_image(path: str | Path, header: nib.Nifti1Header, pieces: Iterable[np.ndarray]) -> None:
+def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndarray]) -> None:
     """Write a NIfTI image piece by piece; it appears under its name when it is complete.
 
     Parameters
@@ -470,7 +428,7 @@ def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO]:
 
 def new_header(
     grid: tuple[int, ...], dtype: np.dtype | type, affine: np.ndarray, t_r: float | None = None
-) -> nib.Nifti1Header | nib.Nifti2Header:
+) -> Nifti1Header:
     """Make a header for `write_image`: millimetres, seconds, no scaling.
 
     Parameters
@@ -484,21 +442,21 @@ def new_header(
     t_r : float, optional
         Repetition time in seconds.
     """
-    kind = nib.Nifti1Header if max(grid) <= np.iinfo(np.int16).max else nib.Nifti2Header
+    from nibabel import Nifti1Header, Nifti2Header, affines
+
+    kind = Nifti1Header if max(grid) <= np.iinfo(np.int16).max else Nifti2Header
     header = kind(endianness="<")
     header.set_data_shape(grid)
     header.set_data_dtype(np.dtype(dtype))
     header.set_sform(affine, code="aligned")
     header.set_qform(affine, code="aligned")
-    header.set_zooms((*nib.affines.voxel_sizes(affine), t_r or 0.0)[: len(grid)])
+    header.set_zooms((*affines.voxel_sizes(affine), t_r or 0.0)[: len(grid)])
     header.set_xyzt_units("mm", "sec")
     header.set_slope_inter(1, 0)
     return header
 
 
-def header_like(
-    image: Image, n_volumes: int, dtype: np.dtype, slope: float = 1.0, inter: float = 0.0
-) -> nib.Nifti1Header:
+def header_like(image: Image, n_volumes: int, dtype: np.dtype, slope: float = 1.0, inter: float = 0.0) -> Nifti1Header:
     """Make a header for `write_image` with the geometry, codes, TR and units of an image, but other data.
 
     Parameters
@@ -513,19 +471,19 @@ def header_like(
         Its scaling.
     """
     header = new_header((*image.grid, n_volumes), dtype, image.affine, image.t_r)
-    if isinstance(image.header, nib.Nifti1Header):  # the base of NIfTI-2 and of pairs, too
-        about_the_data = {
-            "sizeof_hdr",
-            "magic",
-            "dim",
-            "datatype",
-            "bitpix",
-            "vox_offset",
-            "scl_slope",
-            "scl_inter",
-            "regular",
-        }
-        for field in set(header.keys()) & set(image.header.keys()) - about_the_data:
-            header[field] = image.header[field]
+    model = as_nibabel(image.header.start)
+    about_the_data = {
+        "sizeof_hdr",
+        "magic",
+        "dim",
+        "datatype",
+        "bitpix",
+        "vox_offset",
+        "scl_slope",
+        "scl_inter",
+        "regular",
+    }
+    for field in set(header.keys()) & set(model.keys()) - about_the_data:
+        header[field] = model[field]
     header.set_slope_inter(slope, inter)
     return header

@@ -47,13 +47,19 @@ def read_all(image, **options):
     return volumes.T.reshape((*image.grid, image.n_volumes), order="F")
 
 
-def write_raw(folder, kind, shape, dtype, order, scaling, compression, extension, values):
+def write_raw(folder, kind, shape, dtype, order, scaling, compression, extension, values, form="sform"):
     """Write a NIfTI byte by byte, in variants that nibabel's own writer would tidy up."""
     header_class, ending = KINDS[kind]
     header = header_class(endianness=order)
     header.set_data_shape(shape)
     header.set_data_dtype(np.dtype(dtype).newbyteorder(order))
-    header.set_sform(AFFINE, code=1)
+    if form == "sform":
+        header.set_sform(AFFINE, code=1)
+    elif form == "qform":
+        header.set_qform(AFFINE, code=1)
+    if len(shape) > 3:
+        header.set_zooms((3, 3, 3, 2.52, *header.get_zooms()[4:]))
+        header.set_xyzt_units("mm", "sec")
     if scaling:
         header["scl_slope"], header["scl_inter"] = scaling
     raw = values.astype(np.dtype(dtype).newbyteorder(order)).tobytes(order="F")
@@ -90,6 +96,7 @@ def images(draw):
         "scaling": draw(st.sampled_from(scalings)),
         "compression": draw(st.sampled_from(["", "gz", "bz2"])),
         "extension": draw(st.booleans()),
+        "form": draw(st.sampled_from(["sform", "qform", "none"])),
         "values": draw(hnp.arrays("f8", shape, elements=elements)),
     }
 
@@ -104,6 +111,7 @@ def test_blocks_are_what_nibabel_reads(tmp_path_factory, image, max_bytes, whole
     assert values.dtype == expected.dtype
     assert np.array_equal(values, expected.reshape(expected.shape[:4]), equal_nan=True)
     assert np.array_equal(found.affine, nib.load(path).affine)
+    assert found.t_r == 2.52
 
 
 @pytest.mark.parametrize("max_bytes", [100, 5000, 2**20])
@@ -206,7 +214,11 @@ def test_gzip_of_several_members_is_read_to_its_end(tmp_path, rng):
 
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),
-    [((3, 4, 5), "f4", "is 3D"), ((3, 4, 5, 2, 2), "f4", "is 5D"), ((3, 4, 5, 2), "c8", "values of type complex64")],
+    [
+        ((3, 4, 5), "f4", "is 3D"),
+        ((3, 4, 5, 2, 2), "f4", "is 5D"),
+        ((3, 4, 5, 2), "c8", "its data type, code 32, is none of"),
+    ],
 )
 def test_what_is_no_run_is_refused(tmp_path, shape, dtype, message):
     nib.Nifti1Image(np.zeros(shape, dtype), AFFINE).to_filename(tmp_path / "run.nii")

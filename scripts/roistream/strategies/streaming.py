@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from roistream.cleaning import Cleaning, as_float32, clean_time_series, finite_values, report_not_finite
@@ -82,6 +81,7 @@ def blocks_of(source: Image, smoothing_fwhm: float | None) -> Iterator[Block]:
     if smoothing_fwhm is None:
         yield from progress(read_blocks(source), source, "reading")
         return
+    import nibabel as nib
     from nilearn.image import smooth_img
 
     for block in progress(read_blocks(source, SMOOTHING_BLOCK_BYTES, whole_volumes=True), source, "smoothing"):

@@ -1,0 +1,174 @@
+"""What a NIfTI header says about the data behind it.
+
+Only what reading needs, at the offsets of the standards nifti1.h and nifti2.h. nibabel knows all of it, but importing it takes
+about a tenth of the time of a whole extraction; it is asked where a header is out of the ordinary, and for all writing. The
+property tests of tests/unit/test_volumes.py hold this against nibabel.
+"""
+
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from nibabel import Nifti1Header
+
+DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+"""NIfTI's codes of the types that are real numbers of at most 8 bytes."""
+
+SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
+"""NIfTI's codes of time units; most tools read an unset unit as seconds, nilearn among them."""
+
+MAX_BYTES = 540
+"""Length of the longer header, NIfTI-2's."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """Where a version of the standard puts what: offsets in bytes and formats of `struct`."""
+
+    n_bytes: int
+    magic: int
+    dim: tuple[int, str]
+    datatype: int
+    pixdim: tuple[int, str]
+    offset: tuple[int, str]
+    scaling: tuple[int, str]
+    codes: tuple[int, str]
+    sform: tuple[int, str]
+    units: tuple[int, str]
+
+
+NIFTI1 = Version(348, 344, (40, "8h"), 70, (76, "8f"), (108, "f"), (112, "2f"), (252, "2h"), (280, "12f"), (123, "B"))
+NIFTI2 = Version(540, 4, (16, "8q"), 12, (104, "8d"), (168, "q"), (176, "2d"), (344, "2i"), (400, "12d"), (500, "i"))
+MAGIC = {b"n+1": (NIFTI1, True), b"ni1": (NIFTI1, False), b"n+2": (NIFTI2, True), b"ni2": (NIFTI2, False)}
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """A parsed header.
+
+    Attributes
+    ----------
+    start : bytes
+        The header as it stands in the file.
+    shape : tuple of int
+        As stored, from one to seven axes.
+    dtype : numpy.dtype
+        Type of the stored values, with its byte order.
+    offset : int
+        Bytes before the data.
+    slope, inter : float
+        Stored values times `slope` plus `inter` are the values.
+    affine : numpy.ndarray
+        4 × 4, in mm.
+    t_r : float or None
+        Repetition time in seconds; None where it is unset.
+    """
+
+    start: bytes
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int
+    slope: float
+    inter: float
+    affine: np.ndarray
+    t_r: float | None
+
+
+@lru_cache(maxsize=8)
+def parse_header(start: bytes) -> NiftiHeader:
+    """Parse the first bytes of a file; the masks of one atlas have the same, and share what is returned.
+
+    Parameters
+    ----------
+    start : bytes
+        `MAX_BYTES` of them, or the whole file.
+
+    Raises
+    ------
+    ValueError
+        They are no NIfTI header, or one that cannot be followed.
+    """
+    magic = find_magic(start)
+    version, single = MAGIC[magic]
+    start = start[: version.n_bytes]
+    order = "<" if struct.unpack_from("<i", start)[0] == version.n_bytes else ">"
+
+    def read(position: int, kind: str) -> tuple:
+        return struct.unpack_from(order + kind, start, position)
+
+    dim, pixdim = read(*version.dim), read(*version.pixdim)
+    if read(0, "i")[0] != version.n_bytes or not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 0:
+        raise ValueError("its header is damaged")
+    [datatype] = read(version.datatype, "h")
+    if datatype not in DTYPES:
+        raise ValueError(f"its data type, code {datatype}, is none of the integers, float32 or float64; convert it")
+    offset = int(read(*version.offset)[0])
+    if single and offset < version.n_bytes + 4:
+        raise ValueError(f"its data are said to begin inside the header, at byte {offset}")
+    slope, inter = read(*version.scaling)
+    if slope == 0 or not np.isfinite(slope):  # the standard's way to say that there is no scaling
+        slope, inter = 1.0, 0.0
+    if not np.isfinite(inter):
+        raise ValueError(f"its intercept is {inter}")
+    affine = np.vstack([np.reshape(read(*version.sform), (3, 4)), [0, 0, 0, 1]])
+    if read(*version.codes)[1] == 0:
+        affine = affine_without_sform(start)
+    return NiftiHeader(
+        start,
+        tuple(int(n) for n in dim[1 : dim[0] + 1]),
+        np.dtype(DTYPES[datatype]).newbyteorder(order),
+        offset,
+        slope,
+        inter,
+        affine,
+        repetition_time(dim[0], pixdim[4], read(*version.units)[0]),
+    )
+
+
+def find_magic(start: bytes) -> bytes:
+    """Tell by its magic number which version of NIfTI a file is, and whether it is a single file or one of a pair."""
+    for magic, (version, _) in MAGIC.items():
+        if start[version.magic : version.magic + 3] == magic and len(start) >= version.n_bytes:
+            return magic
+    raise ValueError("it is not NIfTI")
+
+
+def repetition_time(n_axes: int, step: float, units: int) -> float | None:
+    """Read the TR in seconds from the step along the 4th axis and the code of the units."""
+    if n_axes < 4 or not np.isfinite(step) or step <= 0:
+        return None
+    # The shortest decimal that is this float32: a TR of 2.52 s is stored as 2.5199999809….
+    return float(str(np.float32(step))) * SECONDS_PER_UNIT.get(units & 0x38, 1.0)
+
+
+def affine_without_sform(start: bytes) -> np.ndarray:
+    """Ask nibabel for the affine of a header that has a quaternion or nothing."""
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        return as_nibabel(start).get_best_affine()
+    except HeaderDataError as error:
+        raise ValueError(str(error)) from error
+
+
+def as_nibabel(start: bytes) -> "Nifti1Header":
+    """Parse a header with nibabel, which can also change and write it.
+
+    Returns
+    -------
+    nibabel.Nifti1Header
+        Or a subclass: of NIfTI-2, of a pair.
+    """
+    from nibabel import nifti1, nifti2
+
+    kinds = {
+        b"n+1": nifti1.Nifti1Header,
+        b"ni1": nifti1.Nifti1PairHeader,
+        b"n+2": nifti2.Nifti2Header,
+        b"ni2": nifti2.Nifti2PairHeader,
+    }
+    return kinds[find_magic(start)](start)
