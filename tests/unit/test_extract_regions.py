@@ -96,6 +96,7 @@ def test_all_outputs(tmp_path, image, masks, table, strategy):
         "n_regions": 3,
         "n_volumes": N_VOLUMES,
         "image_mib": round(N_VOLUMES * 6 * 7 * 5 * 4 / 2**20, 3),
+        "predicted_mib": None,
     }
     assert files(out) == sorted(
         ["extraction.json", "timeseries.tsv", *(f"region-{label}_timeseries.npy" for label in (1, 2, 7))]
