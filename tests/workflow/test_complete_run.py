@@ -201,7 +201,7 @@ def test_memory_trace_and_summary(complete_run, image, strategy):
         assert summary[f"peak_{kind}_mib"] == max(columns[f"{kind}_mib"])
     assert 20 < summary["peak_pss_mib"] <= summary["peak_rss_mib"], "Python with numpy takes more than 20 MiB"
     assert summary["wall_s"] >= columns["time_s"][-1]
-    assert summary["predicted_mib"] > 0
+    assert summary["predicted_mib"] is None, "memory is not predicted yet"
 
 
 @image_by_image
