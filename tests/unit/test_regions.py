@@ -100,8 +100,8 @@ def test_an_atlas_with_scaling_is_read_scaled(tmp_path):
         (np.full(GRID, -1, np.float32), "negative labels"),
         (np.full(GRID, 3e9, np.float64), "labels beyond 2147483647"),
         (np.full(GRID, 3_000_000_000, np.uint32), "labels beyond 2147483647"),
-        (np.ones(GRID, np.complex64), "complex64"),
-        (np.zeros(GRID, [("R", "u1"), ("G", "u1"), ("B", "u1")]), "values of type"),
+        (np.ones(GRID, np.complex64), "its data type, code 32, is none of"),
+        (np.zeros(GRID, [("R", "u1"), ("G", "u1"), ("B", "u1")]), "its data type, code 128, is none of"),
     ],
 )
 def test_what_is_no_atlas_is_refused(tmp_path, values, message):
