@@ -253,7 +253,7 @@ def read_blocks(image: Image, max_bytes: int = BLOCK_BYTES, whole_volumes: bool 
     image : Image
         From `inspect`.
     max_bytes : int
-        Budget of the raw data of one block. Scaled integer data are a further copy, of 8 bytes a value.
+        Budget of the values of one block, stored or scaled, whichever is larger; a buffer for each may exist.
     whole_volumes : bool
         Never split a volume, also when a single one exceeds the budget.
 
@@ -294,9 +294,9 @@ def stream_blocks(
     max_bytes, whole_volumes
         As in `read_blocks`.
     """
-    per_block = max(1, max_bytes // layout.volume_bytes)
-    split = layout.volume_bytes > max_bytes and not whole_volumes
-    voxels = max(1, max_bytes // layout.raw_dtype.itemsize) if split else layout.n_voxels
+    values_per_block = max(1, max_bytes // max(layout.raw_dtype.itemsize, layout.dtype.itemsize))
+    per_block = max(1, values_per_block // layout.n_voxels)
+    voxels = layout.n_voxels if whole_volumes else min(values_per_block, layout.n_voxels)
     buffer = np.empty(min(per_block, layout.n_volumes) * voxels, layout.raw_dtype)
     skip(stream, layout.offset, name, layout)
     for first_volume in range(0, layout.n_volumes, per_block):
