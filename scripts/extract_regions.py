@@ -9,7 +9,7 @@ import csv
 import json
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,13 +93,11 @@ def extract_regions(
         raise UserError(f"{empty} is empty; leave it out.")
     # A second run into the same folder: what is there is about to be replaced, and no longer a result.
     (out / "extraction.json").unlink(missing_ok=True)
-    extracted = iter(run_strategy(strategy, source, filled, n_jobs, prepared) if filled else [])
+    extracted = run_strategy(strategy, source, filled, n_jobs, prepared, out)
     nothing = np.empty((source.n_volumes, 0), np.float32)
-    arrays = [next(extracted) if mask.voxels.size else nothing for mask in located]
-    for stem, array in zip(stems, arrays, strict=True):
-        with whole_file(out / f"{stem}_timeseries.npy") as partial:
-            np.save(partial, array)
-    write_means(arrays, names, out / "timeseries.tsv")
+    arrays = (next(extracted) if mask.voxels.size else nothing for mask in located)
+    means = write_time_series(arrays, [out / f"{stem}_timeseries.npy" for stem in stems])
+    write_means(means, names, out / "timeseries.tsv")
     summary = {
         "strategy": strategy,
         "n_jobs": n_jobs,
@@ -114,11 +112,14 @@ def extract_regions(
 
 
 def run_strategy(
-    strategy: str, source: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning
-) -> list[np.ndarray]:
+    strategy: str, source: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning, folder: Path
+) -> Iterator[np.ndarray]:
     """Run a strategy; when it fails on a damaged image, say so as the block reader does."""
+    if not masks:
+        return
+    entry = STRATEGIES[strategy]
     try:
-        return STRATEGIES[strategy].load()(source.path, masks, n_jobs, cleaning)
+        yield from entry.load()(source.path, masks, n_jobs, cleaning, *([folder] if entry.streams else []))
     except (EOFError, OSError, ValueError, zlib.error):
         for _ in read_blocks(source):
             pass
@@ -136,15 +137,32 @@ def regions_of(table: Path, masks: Sequence[Path]) -> list[Region]:
     return regions
 
 
-def write_means(arrays: Sequence[np.ndarray], names: Sequence[str], path: Path) -> None:
-    """Write the mean of each region: one row for each volume, one column for each region.
+def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> list[np.ndarray]:
+    """Write each region's array; one that lies in a file of its own already is moved.
 
-    Means are taken in float64 and written with 9 significant digits, which tell any two float32 apart; a region without
-    voxels has ``nan``.
+    Returns
+    -------
+    list of numpy.ndarray
+        float64, ``(n_volumes,)``: the mean over each region's voxels, NaN for a region without any.
     """
-    means = [
-        array.mean(axis=1, dtype=np.float64) if array.shape[1] else np.full(len(array), np.nan) for array in arrays
-    ]
+    means = []
+    for array, path in zip(arrays, paths, strict=True):
+        n_volumes, n_voxels = array.shape
+        means.append(array.mean(axis=1, dtype=np.float64) if n_voxels else np.full(n_volumes, np.nan))
+        if isinstance(array, np.memmap):
+            Path(array.filename).replace(path)
+        else:
+            with whole_file(path) as partial:
+                np.save(partial, array)
+        del array  # before the next one is made
+    return means
+
+
+def write_means(means: Sequence[np.ndarray], names: Sequence[str], path: Path) -> None:
+    """Write the means: one row for each volume, one column for each region.
+
+    9 significant digits tell any two float32 apart; NaN is ``nan``.
+    """
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, delimiter="\t", lineterminator="\n").writerow(names)
         line = "\t".join(["%.9g"] * len(means)) + "\n"

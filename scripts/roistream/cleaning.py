@@ -16,7 +16,8 @@ nilearn is imported only when there is something to clean: the import takes long
 
 import csv
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from roistream.regions import Mask
 from roistream.volumes import Image
 
 logger = logging.getLogger("roistream")
+
+FILTER_BYTES = 2 * 2**20
+"""Budget of the float64 values that are filtered with one call; scipy makes about four copies of them."""
 
 
 @dataclass(frozen=True)
@@ -304,8 +308,36 @@ def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
     if cleaning.temporal:
         from nilearn import signal
 
-        values = signal.clean(values, confounds=cleaning.confounds, **cleaning.parameters())
+        with filtering_many_at_once():
+            values = signal.clean(values, confounds=cleaning.confounds, **cleaning.parameters())
     return as_float32(values)
+
+
+@contextmanager
+def filtering_many_at_once() -> Iterator[None]:
+    """Let ``nilearn.signal.clean`` filter many voxels with one call; its results are the same bits.
+
+    On its own it filters voxel by voxel, for the sake of the memory that a whole brain would take, and passes no option that
+    would change it where an image has runs. Each call takes some 0.4 ms, ten times as long as the filtering itself.
+    """
+    from nilearn import signal
+
+    butterworth = signal.butterworth
+
+    def in_batches(signals: np.ndarray, *args, **options) -> np.ndarray:
+        """Filter as many columns at a time as the budget allows, in place, as nilearn does."""
+        columns = signals.reshape(len(signals), -1)
+        n_columns = max(1, FILTER_BYTES // (len(columns) * np.dtype(np.float64).itemsize))
+        for first in range(0, columns.shape[1], n_columns):
+            some = np.s_[:, first : first + n_columns]
+            columns[some] = butterworth(columns[some], *args, **options, copy=True)
+        return signals
+
+    signal.butterworth = in_batches
+    try:
+        yield
+    finally:
+        signal.butterworth = butterworth
 
 
 def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int]:

@@ -5,7 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def reporting(log_file: str | Path | None = None) -> Iterator[None]:
     except UserError as error:
         logger.error("%s", error)
         raise SystemExit(1) from None
-    except BrokenProcessPool:
+    except BrokenExecutor:
         logger.error("A worker was killed, most likely because memory ran out; %s.", MORE_MEMORY)
         raise SystemExit(1) from None
     except MemoryError as error:

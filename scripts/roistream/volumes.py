@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import itertools
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +35,8 @@ from roistream.outputs import whole_file
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
 
-BLOCK_BYTES = 8 * 2**20
-"""Default budget of one block of raw data: seven volumes of ADHD's size; more gains hardly any time."""
+BLOCK_BYTES = 4 * 2**20
+"""Default budget of one block of raw data: three volumes of ADHD's size; more gains hardly any time."""
 
 STEP_BYTES = 2**18
 """Bytes asked of a stream at a time: how exactly the volume reached is known when a compressed file breaks off."""
@@ -84,6 +86,11 @@ class VolumeLayout:
     def dtype(self) -> np.dtype:
         """Type of the values after scaling."""
         return self.scaled(np.zeros(1, self.raw_dtype)).dtype
+
+    @property
+    def widest(self) -> int:
+        """Bytes of a value, stored or scaled, whichever is larger."""
+        return max(self.raw_dtype.itemsize, self.dtype.itemsize)
 
     def scaled(self, raw: np.ndarray) -> np.ndarray:
         """Apply slope and intercept as nibabel does; without them the same array comes back."""
@@ -150,7 +157,7 @@ class Block:
     first_volume, first_voxel : int
         Where the piece begins; voxels are counted in the order of the file (x fastest, Fortran order).
     values : numpy.ndarray
-        ``(n_volumes, n_voxels)`` of this piece. Valid until the next block is asked for: the buffer is used again.
+        ``(n_volumes, n_voxels)`` of this piece. Valid until the next block is asked for: its buffer is then used again.
     """
 
     first_volume: int
@@ -253,7 +260,8 @@ def read_blocks(image: Image, max_bytes: int = BLOCK_BYTES, whole_volumes: bool 
     image : Image
         From `inspect`.
     max_bytes : int
-        Budget of the values of one block, stored or scaled, whichever is larger; a buffer for each may exist.
+        Budget of the values of one block, stored or scaled, whichever is larger. Two buffers for each may exist: the next
+        block is read by a thread while this one is worked on.
     whole_volumes : bool
         Never split a volume, also when a single one exceeds the budget.
 
@@ -267,8 +275,19 @@ def read_blocks(image: Image, max_bytes: int = BLOCK_BYTES, whole_volumes: bool 
     UserError
         The file ends early or is damaged.
     """
+    size = image.layout.n_volumes * image.layout.n_voxels * image.layout.widest
     with open_stream(image.data_path) as stream:
-        yield from stream_blocks(stream, image.layout, str(image.path), max_bytes, whole_volumes)
+        blocks = stream_blocks(stream, image.layout, str(image.path), max_bytes, whole_volumes)
+        yield from blocks if size <= max_bytes else read_ahead(blocks)
+
+
+def read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Let a thread read the next block while the last one is worked on; decompressors do not hold Python's lock."""
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, blocks, None)
+        while (block := upcoming.result()) is not None:
+            upcoming = reader.submit(next, blocks, None)
+            yield block
 
 
 def read_stored(image: Image, max_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
@@ -294,16 +313,17 @@ def stream_blocks(
     max_bytes, whole_volumes
         As in `read_blocks`.
     """
-    values_per_block = max(1, max_bytes // max(layout.raw_dtype.itemsize, layout.dtype.itemsize))
+    values_per_block = max(1, max_bytes // layout.widest)
     per_block = max(1, values_per_block // layout.n_voxels)
     voxels = layout.n_voxels if whole_volumes else min(values_per_block, layout.n_voxels)
-    buffer = np.empty(min(per_block, layout.n_volumes) * voxels, layout.raw_dtype)
+    n_buffers = 1 if per_block >= layout.n_volumes and voxels == layout.n_voxels else 2
+    buffers = itertools.cycle(np.empty((n_buffers, min(per_block, layout.n_volumes) * voxels), layout.raw_dtype))
     skip(stream, layout.offset, name, layout)
     for first_volume in range(0, layout.n_volumes, per_block):
         n_volumes = min(per_block, layout.n_volumes - first_volume)
         for first_voxel in range(0, layout.n_voxels, voxels):
             n_voxels = min(voxels, layout.n_voxels - first_voxel)
-            raw = buffer[: n_volumes * n_voxels]
+            raw = next(buffers)[: n_volumes * n_voxels]
             filled = fill(stream, memoryview(raw).cast("B"), name, layout, first_volume)
             if filled < raw.nbytes:
                 raise truncated(name, layout, first_volume + filled // layout.volume_bytes)

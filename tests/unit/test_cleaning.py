@@ -12,6 +12,7 @@ from nilearn import signal
 from nilearn.maskers import NiftiMasker
 
 from conftest import AFFINE, save_mask, save_run
+from roistream import cleaning as cleaning_module
 from roistream.cleaning import Cleaning, prepare_cleaning, read_confounds, shortest_filtered
 from roistream.errors import UserError
 from roistream.regions import Mask, find_voxels, read_mask
@@ -228,3 +229,28 @@ def test_confounds_must_have_a_row_for_each_volume(images, tmp_path):
     table.write_text("a\tb\n" + "1\t2\n" * 79)
     with pytest.raises(UserError, match=r"confounds\.tsv have 79 rows, but .* has 80 volumes"):
         prepare_cleaning(inspect(images["float"]), {}, None, [table])
+
+
+@pytest.mark.parametrize("budget", [1, 3 * 8 * 40, 2**20])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_filtering_many_voxels_at_once_gives_the_same_bits(rng, monkeypatch, dtype, budget):
+    values = (rng.standard_normal((40, 11)) * 50 + 1000).astype(dtype)
+    options = {
+        "confounds": rng.standard_normal((40, 2)),
+        "runs": np.repeat([0, 1], 20),
+        "detrend": True,
+        "high_pass": 0.03,
+        "t_r": 2.0,
+        "standardize": "psc",
+    }
+    butterworth = signal.butterworth
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = signal.clean(values, **options)
+        monkeypatch.setattr(cleaning_module, "FILTER_BYTES", budget)
+        with cleaning_module.filtering_many_at_once():
+            assert signal.butterworth is not butterworth
+            found = signal.clean(values, **options)
+    assert found.dtype == expected.dtype == dtype
+    assert np.array_equal(found, expected)
+    assert signal.butterworth is butterworth

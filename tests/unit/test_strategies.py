@@ -17,8 +17,8 @@ from conftest import AFFINE, GRID, ROOT, save_mask, save_run
 from roistream.cleaning import Cleaning
 from roistream.errors import UserError
 from roistream.regions import Mask, find_voxels, read_mask
-from roistream.strategies import STRATEGIES
-from roistream.volumes import inspect, new_header, write_image
+from roistream.strategies import STRATEGIES, streaming
+from roistream.volumes import inspect, new_header, read_blocks, write_image
 
 N_VOLUMES = 9
 ENDING = {name: "run.nii" if entry.uncompressed else "run.nii.gz" for name, entry in STRATEGIES.items()}
@@ -53,7 +53,7 @@ def located(image, masks):
 
 def assert_conforms(strategy, image, masks, n_jobs=1):
     """Compare all regions with NiftiMasker; return them."""
-    arrays = strategy(image, located(image, masks), n_jobs, Cleaning())
+    arrays = list(strategy(image, located(image, masks), n_jobs, Cleaning()))
     assert len(arrays) == len(masks)
     for array, mask in zip(arrays, masks, strict=True):
         assert array.dtype == np.dtype("=f4")
@@ -127,7 +127,7 @@ def test_an_unused_fifth_dimension(strategy, tmp_path, masks, rng):
         with pytest.raises(UserError, match="unused 5th dimension"):
             strategy(tmp_path / "five.nii", located(tmp_path / "five.nii", masks), 1, Cleaning())
         return
-    found = strategy(tmp_path / "five.nii", located(tmp_path / "five.nii", masks), 1, Cleaning())
+    found = list(strategy(tmp_path / "five.nii", located(tmp_path / "five.nii", masks), 1, Cleaning()))
     assert all(map(np.array_equal, found, expected))
 
 
@@ -150,7 +150,7 @@ def test_values_beyond_float32_are_refused(strategy, tmp_path, masks, rng):
     data[2, 2, 2, 3] = 1e300
     run = save_run(tmp_path / "run.nii", data)
     with pytest.raises(UserError, match="beyond the range of float32"):
-        strategy(run, located(run, masks), 1, Cleaning())
+        list(strategy(run, located(run, masks), 1, Cleaning()))
 
 
 def test_the_real_scaled_run_of_nibabel(strategy, tmp_path):
@@ -174,6 +174,27 @@ def test_shared_memory_does_not_outlive_the_job(tmp_path, masks, rng):
             run, [*usable, Mask(tmp_path / "absent.nii", usable[0].voxels)], 2, Cleaning()
         )
     assert {path for path in Path("/dev/shm").iterdir() if path.name.startswith("psm_")} <= before
+
+
+@pytest.mark.parametrize("n_volumes", [1, 7, 8, 9, 24, 25])
+def test_stream_writes_in_batches(tmp_path, masks, rng, monkeypatch, n_volumes):
+    """Whatever the lengths of blocks and batches: here 3 volumes and 4 of them."""
+    n_voxels = sum(mask.voxels.size for mask in located(save_run(tmp_path / "one.nii", np.zeros((*GRID, 1))), masks))
+    monkeypatch.setattr(streaming, "BATCH_BYTES", 4 * 4 * n_voxels + 3)
+    monkeypatch.setattr(streaming, "read_blocks", lambda image: read_blocks(image, 3 * 4 * math.prod(GRID)))
+    run = save_run(tmp_path / "run.nii.gz", rng.standard_normal((*GRID, n_volumes)).astype(np.float32))
+    assert_conforms(streaming.stream, run, masks)
+
+
+def test_stream_keeps_its_arrays_in_files_of_the_folder(tmp_path, masks, rng):
+    run = save_run(tmp_path / "run.nii.gz", rng.standard_normal((*GRID, 9)).astype(np.float32))
+    left_behind = tmp_path / "out/.partial-stream/0.npy"
+    left_behind.parent.mkdir(parents=True)
+    left_behind.write_bytes(b"what a killed process left")
+    for array in streaming.stream(run, located(run, masks), 1, Cleaning(), tmp_path / "out"):
+        assert Path(array.filename).parent.parent == tmp_path / "out"
+        assert np.array_equal(np.load(array.filename), array)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_registry_names_its_functions():
@@ -232,16 +253,25 @@ def long_run(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["stream", "nifti_masker_in_memory", "numpy_path", "numpy_in_memory", "shared_memory"])
 def test_under_a_hard_limit_of_memory(long_run, tmp_path, name):
-    """Stream extracts what the others cannot even load; their failure is one sentence."""
-    run, mask = long_run
+    """Stream extracts what the others cannot even load, here all of it; their failure is one sentence."""
+    run, *masks = long_run
+    if name == "stream":
+        for label in range(10):
+            slab = np.zeros(inspect(run).grid, np.uint8)
+            slab[..., 5 * label : 5 * label + 5] = 1
+            masks.append(tmp_path / f"slab-{label}_mask.nii.gz")
+            nib.Nifti1Image(slab, AFFINE).to_filename(masks[-1])
     command = [sys.executable, "-c", LIMITED, str(ROOT / "scripts/extract_regions.py")]
-    options = ["--strategy", name, "--image", str(run), "--masks", str(mask), "--out", str(tmp_path / "out")]
+    options = ["--strategy", name, "--image", str(run), "--masks", *map(str, masks), "--out", str(tmp_path / "out")]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, check=False)
     if name == "stream":
         assert done.returncode == 0, done.stderr
         found = np.load(tmp_path / "out/region-1_timeseries.npy")
         first = [1 + 64 * (2 + 64 * 3), 60 + 64 * (50 + 64 * 40)]
         assert np.array_equal(found, np.add.outer(np.arange(1024), first).astype(np.float32))
+        slabs = [np.load(tmp_path / f"out/slab-{label}_timeseries.npy", mmap_mode="r") for label in range(10)]
+        assert [slab.shape for slab in slabs] == [(1024, 64 * 64 * 5)] * 10
+        assert np.array_equal(slabs[9][1023, 4::5], 49 * 64 * 64 + np.arange(64 * 64).reshape(64, 64).T.ravel() + 1023)
     else:
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import threading
 
 import hypothesis.extra.numpy as hnp
 import nibabel as nib
@@ -121,6 +122,15 @@ def test_blocks_keep_to_the_budget(tmp_path, rng, max_bytes):
     assert max(values.nbytes for values in blocks) <= max_bytes
     whole = [block.values.shape[1] for block in read_blocks(inspect(path), max_bytes, whole_volumes=True)]
     assert set(whole) == {5 * 6 * 7}
+
+
+def test_who_stops_early_leaves_no_thread_behind(tmp_path, rng):
+    path = save_run(tmp_path / "run.nii.gz", rng.integers(0, 9, (5, 6, 7, 11)).astype(np.int16))
+    blocks = read_blocks(inspect(path), max_bytes=600)
+    next(blocks)
+    assert threading.active_count() > 1
+    blocks.close()
+    assert threading.active_count() == 1
 
 
 def test_real_scaled_run_of_nibabel():

@@ -1,11 +1,13 @@
 """The ways of extracting region time series, and the one registry of them.
 
-A strategy is a function ``(image, masks, n_jobs, cleaning) -> list of arrays``:
+A strategy is a function ``(image, masks, n_jobs, cleaning) -> arrays``:
 
 - `image` is the path of a 4D image, `masks` are `roistream.regions.Mask` on its grid, none of them empty;
 - `n_jobs` is the number of parallel workers;
 - `cleaning` is a `roistream.cleaning.Cleaning`;
-- the result has one array for each mask: float32, C order, ``(n_volumes, n_voxels)``, the voxels in C order of the mask.
+- a strategy that `streams` keeps its arrays in files and takes a folder for them as a fifth argument;
+- the result, a list or an iterator, has one array for each mask: float32, C order, ``(n_volumes, n_voxels)``, the voxels in
+  C order of the mask.
 
 Every strategy returns identical arrays, those that ``NiftiMasker`` gives (tests/unit/test_strategies.py says so). To
 add one, write its file, enter it below, and everything else (config, comparison, figure, tests) picks it up here.
@@ -32,6 +34,8 @@ class Strategy:
         Whether it can smooth; a strategy that never sees whole volumes cannot.
     uncompressed : bool
         Whether it needs the image without compression.
+    streams : bool
+        Whether its arrays are memory maps of files, which lie in a folder that it is given.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Strategy:
     family: str
     smooths: bool = False
     uncompressed: bool = False
+    streams: bool = False
 
     def load(self) -> Callable:
         """Import the strategy's function (nilearn only where the strategy needs it)."""
@@ -54,6 +59,6 @@ STRATEGIES = {
         Strategy("numpy_in_memory", "numpy, in memory", "numpy_indexing"),
         Strategy("shared_memory", "shared, memory", "shared_segment"),
         Strategy("mmap", "memory, map", "memory_map", uncompressed=True),
-        Strategy("stream", "stream", "streaming", smooths=True),
+        Strategy("stream", "stream", "streaming", smooths=True, streams=True),
     )
 }

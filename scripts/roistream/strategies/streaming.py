@@ -1,6 +1,11 @@
 """One sequential pass over the image, which fills all regions at once."""
 
+import itertools
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,35 +18,103 @@ from roistream.volumes import Block, Image, inspect, read_blocks
 SMOOTHING_BLOCK_BYTES = 16 * 2**20
 """Budget of a block that is smoothed: nilearn makes several copies of it."""
 
+BATCH_BYTES = 8 * 2**20
+"""Budget of the regions' values that are written at a time; two of these exist, one of them being written by a thread."""
 
-def stream(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
-    """Read the image once, block by block; hold nothing but a block and the regions.
 
-    `n_jobs` is not used: the pass is as fast as the image can be decompressed, which one process does best, and regions
-    are cleaned one after the other, so that only one is held twice.
+def stream(
+    image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning, folder: Path | None = None
+) -> Iterator[np.ndarray]:
+    """Read the image once, block by block; hold neither it nor the time series, which grow in files.
+
+    Without temporal cleaning the arrays are memory maps of ``.npy`` files; who wants to keep a file moves it before asking for
+    the next array. Regions to be cleaned are read back one after the other.
+
+    `n_jobs` is not used: the pass is as fast as one thread can decompress the image while another picks the voxels.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where the files may lie meanwhile; the system's place for temporary files by default.
     """
     source = inspect(image)
-    wanted = np.concatenate([mask.voxels for mask in masks])
+    with scratch_folder(folder) as scratch:
+        files = [scratch / f"{number}.npy" for number in range(len(masks))]
+        n_not_finite = pick_voxels(source, masks, cleaning, files)
+        for mask, file, number in zip(masks, files, n_not_finite, strict=True):
+            report_not_finite(mask, number, source.n_volumes * mask.voxels.size)
+            yield clean_time_series(np.load(file), cleaning) if cleaning.temporal else np.load(file, mmap_mode="r")
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder(folder: Path | None) -> Iterator[Path]:
+    """Make a folder for a while; its name is always the same, so that the next run clears up after one that was killed."""
+    if folder is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch)
+        return
+    is_new = not folder.exists()
+    scratch = folder / ".partial-stream"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):  # it holds results
+                folder.rmdir()
+
+
+def pick_voxels(source: Image, masks: Sequence[Mask], cleaning: Cleaning, files: Sequence[Path]) -> list[int]:
+    """Write the values of each region, volume by volume, to a ``.npy`` file of its own.
+
+    Returns
+    -------
+    list of int
+        How many values of each region were not finite.
+    """
     ends = np.cumsum([mask.voxels.size for mask in masks])
     columns = [slice(end - mask.voxels.size, end) for end, mask in zip(ends, masks, strict=True)]
-    dtype = np.float64 if cleaning.temporal and source.layout.dtype.itemsize > 4 else np.float32
-    arrays = [np.empty((source.n_volumes, mask.voxels.size), dtype) for mask in masks]
-    n_not_finite = [0] * len(masks)
-    for first_volume, values in gather(source, wanted, cleaning.smoothing_fwhm):
-        finite, not_finite = finite_values(values)
-        if dtype == np.float32:
-            finite = as_float32(finite)
-        for number, (array, piece) in enumerate(zip(arrays, columns, strict=True)):
-            array[first_volume : first_volume + len(finite)] = finite[:, piece]
+    dtype = np.dtype(np.float64 if cleaning.temporal and source.layout.dtype.itemsize > 4 else np.float32)
+    for mask, file in zip(masks, files, strict=True):
+        layout = {"descr": dtype.str, "fortran_order": False, "shape": (source.n_volumes, mask.voxels.size)}
+        with file.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, layout)
+    n_not_finite = np.zeros(ends[-1], np.int64)
+    n_rows = max(1, min(BATCH_BYTES // (ends[-1] * dtype.itemsize), source.n_volumes))
+    batches = itertools.cycle(np.empty((2, n_rows, ends[-1]), dtype))
+    batch, n_filled = next(batches), 0
+    with ThreadPoolExecutor(1) as writer:
+        writing = writer.submit(append, batch[:0], columns, files)
+        for values in gather(source, np.concatenate([mask.voxels for mask in masks]), cleaning.smoothing_fwhm):
+            finite, not_finite = finite_values(values)
             if not_finite is not None:
-                n_not_finite[number] += int(np.count_nonzero(not_finite[:, piece]))
-    for number, mask in enumerate(masks):
-        report_not_finite(mask, n_not_finite[number], arrays[number].size)
-        arrays[number] = clean_time_series(arrays[number], cleaning)
-    return arrays
+                n_not_finite += np.count_nonzero(not_finite, axis=0)
+            if dtype == np.float32:
+                finite = as_float32(finite)
+            while len(finite):
+                taken = finite[: n_rows - n_filled]
+                batch[n_filled : n_filled + len(taken)] = taken
+                finite, n_filled = finite[len(taken) :], n_filled + len(taken)
+                if n_filled == n_rows:
+                    writing.result()
+                    writing = writer.submit(append, batch, columns, files)
+                    batch, n_filled = next(batches), 0
+        writing.result()
+    append(batch[:n_filled], columns, files)
+    return [int(n_not_finite[piece].sum()) for piece in columns]
 
 
-def gather(source: Image, wanted: np.ndarray, smoothing_fwhm: float | None) -> Iterator[tuple[int, np.ndarray]]:
+def append(batch: np.ndarray, columns: Sequence[slice], files: Sequence[Path]) -> None:
+    """Append each region's columns to its file. Files are opened anew: there may be more regions than a process may open."""
+    for piece, file in zip(columns, map(str, files), strict=True):
+        with open(file, "ab") as stream:  # noqa: PTH123 -- a third faster than by the path, a hundred thousand times
+            stream.write(np.ascontiguousarray(batch[:, piece]))
+
+
+def gather(source: Image, wanted: np.ndarray, smoothing_fwhm: float | None) -> Iterator[np.ndarray]:
     """Go through the image and pick voxels out of each volume.
 
     Parameters
@@ -55,16 +128,14 @@ def gather(source: Image, wanted: np.ndarray, smoothing_fwhm: float | None) -> I
 
     Yields
     ------
-    first_volume : int
-        Where the piece begins.
-    values : numpy.ndarray
-        ``(n_volumes, wanted.size)``.
+    numpy.ndarray
+        ``(n_volumes, wanted.size)``, the next volumes.
     """
     by_position = np.argsort(wanted, kind="stable")
     positions = wanted[by_position]
     for block in blocks_of(source, smoothing_fwhm):
         if block.values.shape[1] == source.layout.n_voxels:
-            yield block.first_volume, np.take(block.values, wanted, axis=1)
+            yield np.take(block.values, wanted, axis=1)
             continue
         # A part of a volume that is larger than the budget: collect the parts of one volume.
         if block.first_voxel == 0:
@@ -73,7 +144,7 @@ def gather(source: Image, wanted: np.ndarray, smoothing_fwhm: float | None) -> I
         within = slice(*np.searchsorted(positions, (block.first_voxel, end)))
         volume[0, by_position[within]] = block.values[0, positions[within] - block.first_voxel]
         if end == source.layout.n_voxels:
-            yield block.first_volume, volume
+            yield volume
 
 
 def blocks_of(source: Image, smoothing_fwhm: float | None) -> Iterator[Block]:
