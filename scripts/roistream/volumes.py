@@ -361,7 +361,7 @@ def fill(stream: BinaryIO, target: memoryview, name: str, layout: VolumeLayout, 
 def drain(stream: BinaryIO, name: str, layout: VolumeLayout) -> None:
     """Read to the end, where a compressed file has its check sum."""
     try:
-        while stream.read(2**20):
+        while stream.read(STEP_BYTES):
             pass
     except EOFError as error:
         raise truncated(name, layout, layout.n_volumes) from error

@@ -78,16 +78,12 @@ def pick_voxels(source: Image, masks: Sequence[Mask], cleaning: Cleaning, files:
     ends = np.cumsum([mask.voxels.size for mask in masks])
     columns = [slice(end - mask.voxels.size, end) for end, mask in zip(ends, masks, strict=True)]
     dtype = np.dtype(np.float64 if cleaning.temporal and source.layout.dtype.itemsize > 4 else np.float32)
-    for mask, file in zip(masks, files, strict=True):
-        layout = {"descr": dtype.str, "fortran_order": False, "shape": (source.n_volumes, mask.voxels.size)}
-        with file.open("wb") as stream:
-            np.lib.format.write_array_header_1_0(stream, layout)
     n_not_finite = np.zeros(ends[-1], np.int64)
     n_rows = max(1, min(BATCH_BYTES // (ends[-1] * dtype.itemsize), source.n_volumes))
     batches = itertools.cycle(np.empty((2, n_rows, ends[-1]), dtype))
     batch, n_filled = next(batches), 0
     with ThreadPoolExecutor(1) as writer:
-        writing = writer.submit(append, batch[:0], columns, files)
+        writing = writer.submit(begin, masks, source.n_volumes, dtype, files)
         for values in gather(source, np.concatenate([mask.voxels for mask in masks]), cleaning.smoothing_fwhm):
             finite, not_finite = finite_values(values)
             if not_finite is not None:
@@ -105,6 +101,14 @@ def pick_voxels(source: Image, masks: Sequence[Mask], cleaning: Cleaning, files:
         writing.result()
     append(batch[:n_filled], columns, files)
     return [int(n_not_finite[piece].sum()) for piece in columns]
+
+
+def begin(masks: Sequence[Mask], n_volumes: int, dtype: np.dtype, files: Sequence[Path]) -> None:
+    """Begin each region's ``.npy`` file with the header of an array ``(n_volumes, n_voxels)``."""
+    for mask, file in zip(masks, files, strict=True):
+        layout = {"descr": dtype.str, "fortran_order": False, "shape": (n_volumes, mask.voxels.size)}
+        with file.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, layout)
 
 
 def append(batch: np.ndarray, columns: Sequence[slice], files: Sequence[Path]) -> None:
