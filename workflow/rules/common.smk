@@ -130,6 +130,8 @@ with users_mistakes():
 
 IMAGES = list(RUNS)
 LABELS = list(NAMES)
+# A comparison over all images is for more than one.
+STUDY = expand("results/study_memory.{ending}", ending=["tsv", "png", "svg"] if len(IMAGES) > 1 else [])
 ATLAS = {
     "simulated": f"resources/simulated/atlas_scale{config['resolution']:03}_dseg.nii.gz",
     "basc": f"resources/basc/basc_scale{config['resolution']:03}_dseg.nii.gz",
