@@ -44,6 +44,7 @@ rule compare_study:
         "../../envs/figures.yaml"
     params:
         images=[image for image in IMAGES for _ in STRATEGIES],
+        order=STRATEGIES,
         code=code_of("compare_study.py"),
     script:
         "../../scripts/compare_study.py"
