@@ -71,15 +71,16 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_files: 
     first_lines: dict[tuple[str, str], int] = {}
     first_images: dict[str, Image] = {}
     for line, row, found in check_rows(columns, rows, schema):
-        if not found:
+        if row.get("run"):
             run = as_run(row, path.parent)
             # Another spelling of a path, or a link, is the same file; a pair has two names.
             file = (os.path.realpath if inspect_files else os.path.abspath)(files_of(run.path)[0])
             before = first_lines.setdefault((run.image, file), line)
             if before != line:
-                found = [f"{run.path} is already a run of {run.image!r}, in line {before}"]
+                found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
             elif inspect_files:
-                run, found = inspect_run(run, first_images)
+                run, more = inspect_run(run, first_images)
+                found += more
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
     if problems:

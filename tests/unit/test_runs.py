@@ -1,6 +1,10 @@
 """The runs table of a user, and the table of runs inside a concatenated image."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -114,7 +118,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(study):
         "one\ta.nii\ta_confounds.tsv\n"
         "\n"  # an empty line is no row, but it counts
         "one\tabsent.nii\tn/a\n"
-        "one/two\tb.nii.gz\tn/a\n"
+        "one/two\tb.nii.gz\tno.tsv\n"
         "one\t3d.nii\tn/a\n"
         "one\ta.nii\tn/a\n"
         "one\tb.nii.gz\n"
@@ -125,6 +129,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(study):
     expected = [
         rf"line 4: {study}/absent\.nii does not exist; check the path",
         r"line 5: image 'one/two' must be a name for a folder \(letters.*",
+        rf"line 5: {study}/no\.tsv does not exist; check the path",
         rf"line 6: {study}/3d\.nii is 3D \(shape \(2, 2, 2\)\), a run must be 4D.*",
         rf"line 7: {study}/a\.nii is already a run of 'one', in line 2",
         r"line 8: 3 columns expected, found 2",
@@ -198,6 +203,19 @@ def test_rows_of_confounds_are_counted_as_they_are_read(study, text):
     path = write(study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"))
     assert len(parse_confounds(study / "a_confounds.tsv")[1]) == 3
     assert read(path)[0].n_volumes == 3
+
+
+def test_a_thousand_runs_need_no_nibabel(study):
+    """Only headers are read, by our own parser: importing nibabel alone would take longer."""
+    path = write(study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"), ("one", "b.nii.gz", ""))
+    code = (
+        "import json, sys; from roistream.runs import read_runs_table;"
+        "print(len(read_runs_table(sys.argv[1], json.loads(sys.argv[2]))), {'nibabel', 'nilearn', 'pandas'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(path), json.dumps(SCHEMA)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stdout == "2 set()\n", done.stderr
 
 
 def test_a_run_may_be_part_of_two_images(study):
