@@ -17,3 +17,4 @@ rule all:
     default_target: True
     input:
         expand("results/{image}/memory_comparison.{ending}", image=IMAGES, ending=["tsv", "png", "svg"]),
+        STUDY,

@@ -45,6 +45,7 @@ def extract_regions(
     regions: Path | None = None,
     runs: Path | None = None,
     confounds: Sequence[Path] = (),
+    confound_columns: Sequence[str] | None = None,
     cleaning: dict | None = None,
 ) -> None:
     """Extract regions and write their time series, their means and a summary.
@@ -69,6 +70,8 @@ def extract_regions(
         ``runs.tsv`` of a concatenated image; its runs are then cleaned each by itself.
     confounds : sequence of path
         One table for each run, to be regressed out.
+    confound_columns : sequence of str, optional
+        Names or shell-style patterns of the columns to use; by default all.
     cleaning : dict, optional
         Further options, see `roistream.cleaning.Cleaning`; none by default.
 
@@ -81,7 +84,8 @@ def extract_regions(
     if cleaning and cleaning.get("smoothing_fwhm") and not STRATEGIES[strategy].smooths:
         able = ", ".join(name for name, entry in STRATEGIES.items() if entry.smooths)
         raise UserError(f"The strategy {strategy} cannot smooth; leave out smoothing_fwhm, or use one of {able}.")
-    prepared = prepare_cleaning(source, cleaning or {}, read_run_lengths(runs) if runs else None, confounds)
+    run_lengths = read_run_lengths(runs) if runs else None
+    prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns)
     stems = [mask.name.removesuffix(".gz").removesuffix(".nii").removesuffix("_mask") for mask in masks]
     if len(set(stems)) < len(stems):
         raise UserError("Two masks have the same file name; name each mask after its region.")
@@ -182,6 +186,12 @@ def parse_arguments() -> dict:
     parser.add_argument("--regions", type=Path, help="regions.tsv of the masks: names, and which may be empty")
     parser.add_argument("--runs", type=Path, help="runs.tsv of the image: clean each run by itself")
     parser.add_argument("--confounds", type=Path, nargs="+", default=(), help="one table of confounds for each run")
+    parser.add_argument(
+        "--confound-columns",
+        nargs="+",
+        metavar="NAME",
+        help="columns of the confounds, by name or pattern such as 'trans_*' (default: all)",
+    )
     options = parser.add_argument_group("cleaning, named as in NiftiMasker")
     options.add_argument("--smoothing-fwhm", type=float, metavar="MM")
     options.add_argument("--detrend", action=argparse.BooleanOptionalAction, default=False)

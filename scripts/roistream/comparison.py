@@ -9,7 +9,7 @@ import json
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import matplotlib.style
@@ -169,8 +169,8 @@ def read_summaries(paths: Iterable[str | Path]) -> list[Summary]:
     return summaries
 
 
-def write_table(summaries: Iterable[Summary], path: str | Path) -> None:
-    """Write one row for each strategy, tab-separated, in the order given.
+def write_table(summaries: Iterable[Summary], path: str | Path, images: Iterable[str] | None = None) -> None:
+    """Write one row for each summary, tab-separated, in the order given.
 
     Parameters
     ----------
@@ -178,12 +178,19 @@ def write_table(summaries: Iterable[Summary], path: str | Path) -> None:
         The rows.
     path : path
         The file to write. An unknown prediction reads ``n/a``, as in BIDS tables.
+    images : iterable of str, optional
+        The image of each summary, for a first column ``image``.
     """
+    rows = [
+        ["n/a" if value is None else value for value in (getattr(summary, column) for column in COLUMNS)]
+        for summary in summaries
+    ]
+    header = list(COLUMNS)
+    if images is not None:
+        header = ["image", *header]
+        rows = [[image, *row] for image, row in zip(images, rows, strict=True)]
     with Path(path).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        for summary in summaries:
-            writer.writerow({key: "n/a" if value is None else value for key, value in asdict(summary).items()})
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows([header, *rows])
 
 
 @matplotlib.style.context(STYLE)
@@ -199,7 +206,11 @@ def write_figure(summaries: Sequence[Summary], image: str, png: str | Path, svg:
     png, svg : path
         The files to write. The SVG keeps text as text.
     """
-    figure = draw_comparison(summaries, image)
+    save_figure(draw_comparison(summaries, image), png, svg)
+
+
+def save_figure(figure: Figure, png: str | Path, svg: str | Path) -> None:
+    """Save a figure as PNG and SVG, without anything that changes from one time to the next."""
     figure.savefig(png, format="png", metadata={"Software": None})
     caption = figure.get_suptitle().replace("\n", " ")
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": caption})
@@ -382,8 +393,7 @@ def tick_labels(summaries: Sequence[Summary]) -> list[str]:
 def title(summaries: Sequence[Summary], image: str, letters_per_line: int) -> str:
     """Say what was compared: regions, volumes, the image and its size, parallel jobs."""
     first = summaries[0]
-    fewest, most = min(s.n_jobs for s in summaries), max(s.n_jobs for s in summaries)
-    jobs = count(most, "parallel job") if fewest == most else f"{fewest} to {most} parallel jobs"
+    jobs = count_range([summary.n_jobs for summary in summaries], "parallel job")
     size = f"{format_value(first.image_mib)} MiB"
     lines = (
         f"Peak memory and wall time of extracting {count(first.n_regions, 'region')}",
@@ -395,3 +405,9 @@ def title(summaries: Sequence[Summary], image: str, letters_per_line: int) -> st
 def count(number: int, noun: str) -> str:
     """Give a number with its noun, in the plural where it belongs."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def count_range(numbers: Sequence[int], noun: str) -> str:
+    """Give numbers with their noun: the one that they all are, or the least and the greatest."""
+    least, greatest = min(numbers), max(numbers)
+    return count(greatest, noun) if least == greatest else f"{least:,} to {greatest:,} {noun}s"

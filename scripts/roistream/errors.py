@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake in the input, told in one sentence.
+    """A mistake in the input, told in one sentence; where many are found at once, a line for each follows.
 
     The message names the file or config key, says what is wrong with it and what to do. Programs print it without a
     traceback and exit with status 1 (see `roistream.reporting`).

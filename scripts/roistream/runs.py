@@ -1,19 +1,16 @@
 """The runs table of a user's own data, and the table of runs inside a concatenated image."""
 
 import csv
-import re
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from roistream.cleaning import count_confounds
 from roistream.errors import UserError
 from roistream.outputs import whole_file
-from roistream.volumes import Image, inspect
-
-REQUIRED_COLUMNS = ("image", "run")
-OPTIONAL_COLUMNS = ("confounds",)
-IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""An image's name becomes a folder and a part of file names."""
+from roistream.volumes import Image, files_of, inspect
 
 
 @dataclass(frozen=True)
@@ -41,15 +38,18 @@ class Run:
     t_r: float | None = None
 
 
-def read_runs_table(path: str | Path, inspect_files: bool = True) -> list[Run]:
+def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_files: bool = True) -> list[Run]:
     """Read and check a runs table.
 
     Parameters
     ----------
     path : path
-        TSV with columns ``image``, ``run`` and optionally ``confounds``. Paths in it are absolute or relative to the table.
+        TSV. Paths in it are absolute or relative to the table.
+    schema : mapping
+        JSON schema of one row: a closed object whose properties, the columns, have descriptions.
     inspect_files : bool
-        Also look whether each file exists and each run is a readable 4D image.
+        Also look whether each file exists, each run is a readable 4D image that fits the others of its image, and each
+        table of confounds has a row for each volume. Of the runs only headers are read.
 
     Returns
     -------
@@ -59,60 +59,127 @@ def read_runs_table(path: str | Path, inspect_files: bool = True) -> list[Run]:
     Raises
     ------
     UserError
-        All that is wrong with the table, with line numbers, in one message.
+        All that is wrong with the table in one message: a line for each problem, with the table's line number.
     """
     path = Path(path)
+    columns, rows = read_rows(path)
+    check_columns(path, columns, schema)
+    if not rows:
+        raise UserError(f"The runs table {path} has no rows; add one for each run.")
+    runs: list[Run] = []
+    problems: list[str] = []
+    first_lines: dict[tuple[str, str], int] = {}
+    first_images: dict[str, Image] = {}
+    for line, row, found in check_rows(columns, rows, schema):
+        if row.get("run"):
+            run = as_run(row, path.parent)
+            # Another spelling of a path, or a link, is the same file; a pair has two names.
+            file = (os.path.realpath if inspect_files else os.path.abspath)(files_of(run.path)[0])
+            before = first_lines.setdefault((run.image, file), line)
+            if before != line:
+                found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
+            elif inspect_files:
+                run, more = inspect_run(run, first_images)
+                found += more
+            runs.append(run)
+        problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
+    if problems:
+        number = "1 problem; correct it" if len(problems) == 1 else f"{len(problems)} problems; correct them"
+        raise UserError(f"The runs table {path} has {number}:\n" + "\n".join(problems))
+    return runs
+
+
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read a TSV: its columns, and its rows with the number of their last line; empty lines are no rows."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, delimiter="\t", strict=True)
-            columns = tuple(reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader]
+            reader = csv.reader(stream, delimiter="\t", strict=True)
+            columns = next(reader, [])
+            return columns, [(reader.line_num, [value.strip() for value in row]) for row in reader if row]
     except FileNotFoundError:
         raise UserError(f"The runs table {path} does not exist; check the config key 'dataset'.") from None
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise UserError(
             f"The runs table {path} is not readable as tab-separated text ({error}); save it as TSV."
         ) from error
-    unknown = [column for column in columns if column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]
-    missing = [column for column in REQUIRED_COLUMNS if column not in columns]
-    if missing or unknown:
-        found = f"lacks the column {missing[0]!r}" if missing else f"has an unknown column {unknown[0]!r}"
-        raise UserError(
-            f"The runs table {path} {found}; its columns are image, run and optionally confounds, tab-separated."
-        )
-    if not rows:
-        raise UserError(f"The runs table {path} has no rows; add one for each run.")
-    runs: list[Run] = []
-    problems: list[str] = []
-    first_seen: dict[tuple[str, Path], int] = {}
-    for line, row in rows:
-        if None in row or None in row.values():
-            problems.append(f"line {line}: {len(columns)} columns expected")
+
+
+def check_columns(path: Path, columns: Sequence[str], schema: Mapping[str, Any]) -> None:
+    """Refuse a runs table whose columns are not those of its schema."""
+    required, known = schema["required"], schema["properties"]
+    if missing := [column for column in required if column not in columns]:
+        found = f"lacks the column {missing[0]!r}"
+    elif unknown := [column for column in columns if column not in known]:
+        found = f"has an unknown column {unknown[0]!r}"
+    elif twice := [column for column in columns if columns.count(column) > 1]:
+        found = f"has the column {twice[0]!r} twice"
+    else:
+        return
+    optional = [column for column in known if column not in required]
+    raise UserError(
+        f"The runs table {path} {found}; its columns are {', '.join(required)} and optionally {', '.join(optional)}, "
+        "tab-separated."
+    )
+
+
+def check_rows(
+    columns: Sequence[str], rows: Sequence[tuple[int, list[str]]], schema: Mapping[str, Any]
+) -> Iterator[tuple[int, dict[str, str], list[str]]]:
+    """Hold each row against the schema; give its line, its values by column, and what is wrong with them."""
+    from jsonschema import Draft202012Validator  # slow to import, and of no use to the programs that extract
+
+    validator = Draft202012Validator(schema)
+    for line, values in rows:
+        if len(values) != len(columns):
+            yield line, {}, [f"{len(columns)} columns expected, found {len(values)}"]
             continue
-        run = Run(
-            row["image"].strip(),
-            path.parent / row["run"].strip(),
-            path.parent / row["confounds"].strip() if row.get("confounds", "").strip() not in ("", "n/a") else None,
-        )
-        if not IMAGE_NAME.fullmatch(run.image):
-            problems.append(
-                f"line {line}: image {run.image!r} is no name for a folder (letters, digits, '_', '-', '.')"
-            )
-        if inspect_files:
-            try:
-                found = inspect(run.path)
-                run = replace(run, n_volumes=found.n_volumes, t_r=found.t_r)
-            except UserError as error:
-                problems.append(f"line {line}: {str(error).rstrip('.')}")
-            if run.confounds is not None and not run.confounds.is_file():
-                problems.append(f"line {line}: {run.confounds} does not exist; check the path")
-        runs.append(run)
-        before = first_seen.setdefault((run.image, run.path), line)
-        if before != line:
-            problems.append(f"line {line}: {run.path} is already a run of {run.image!r} in line {before}")
-    if problems:
-        raise UserError(f"The runs table {path} has {len(problems)} problem(s); correct them: " + "; ".join(problems))
-    return runs
+        row = dict(zip(columns, values, strict=True))
+        wrong = dict.fromkeys(str(error.absolute_path[0]) for error in validator.iter_errors(row))
+        yield line, row, [f"{key} {row[key]!r} must be {schema['properties'][key]['description']}" for key in wrong]
+
+
+def as_run(row: Mapping[str, str], folder: Path) -> Run:
+    """Turn a row into a run; paths are relative to `folder`."""
+    confounds = row.get("confounds", "")
+    return Run(row["image"], folder / row["run"], None if confounds in ("", "n/a") else folder / confounds)
+
+
+def inspect_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str]]:
+    """Look at the files of a run.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    first_images : dict
+        The first readable run of each image, against which later ones are held; filled here.
+
+    Returns
+    -------
+    run : Run
+        With what its header says.
+    problems : list of str
+        What is wrong.
+    """
+    problems = []
+    try:
+        image = inspect(run.path)
+        run = replace(run, n_volumes=image.n_volumes, t_r=image.t_r)
+        check_runs_fit([first_images.setdefault(run.image, image), image])
+    except UserError as error:
+        problems.append(str(error))
+    if run.confounds is not None:
+        try:
+            n_rows = count_confounds(run.confounds)
+        except UserError as error:
+            problems.append(str(error))
+        else:
+            if run.n_volumes not in (None, n_rows):
+                problems.append(
+                    f"the confounds {run.confounds} have {n_rows} rows, but {run.path} has {run.n_volumes} volumes; "
+                    "give the table of this run"
+                )
+    return run, problems
 
 
 def check_runs_fit(runs: Sequence[Image]) -> None:

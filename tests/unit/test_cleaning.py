@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nilearn import signal
+from nilearn.interfaces.fmriprep import load_confounds
 from nilearn.maskers import NiftiMasker
 
 from conftest import AFFINE, save_mask, save_run
+from roistream import adhd
 from roistream import cleaning as cleaning_module
 from roistream.cleaning import Cleaning, prepare_cleaning, read_confounds, shortest_filtered
 from roistream.errors import UserError
@@ -208,9 +210,18 @@ def test_an_option_that_nilearn_would_lose_is_refused(images, tmp_path):
     ("tables", "message"),
     [
         (["a\tb\n1\t2\n", "a\tc\n1\t2\n"], r"confounds-1\.tsv have other columns than .*confounds-0\.tsv"),
-        (["a\tb\n1\t2\n3\tn/a\n"], r"confounds-0\.tsv, line 3: 2 finite numbers"),
-        (["a\tb\n1\t2\n3\n"], r"confounds-0\.tsv, line 3: 2 finite numbers"),
-        (["a\tb\n1\tnan\n"], r"confounds-0\.tsv, line 2"),
+        (["a\tb\n1\t2\n3\tn/a\n"], r"confounds-0\.tsv, line 3, column 'b': a value is missing"),
+        (["a\tb\n1\t2\n\t4\n5\t6\n"], r"confounds-0\.tsv, line 3, column 'a': a value is missing"),
+        (["a\tb\n1\t2\n3\t4\nNaN\t6\n"], r"confounds-0\.tsv, line 4, column 'a': a value is missing"),
+        (["a\n1\n\n3\n"], r"confounds-0\.tsv, line 3, column 'a': a value is missing"),
+        (["a\tb\n1\tn/a\n3\tn/a\n5\t6\n"], r"confounds-0\.tsv, line 2, column 'b': a value is missing"),
+        (["a\tb\n1\tnan\n"], r"confounds-0\.tsv, line 2, column 'b': a value is missing"),
+        (["a\tb\n1\tinf\n3\t4\n"], r"confounds-0\.tsv, line 2, column 'b': 'inf' is no finite number"),
+        (["a\tb\n1\t2\n3\tNone\n"], r"confounds-0\.tsv, line 3, column 'b': 'None' is no finite number"),
+        (["a\tb\n1\t2\n3\n"], r"confounds-0\.tsv, line 3: 2 columns expected, found 1"),
+        (["a\tb\n1\t2\n\n3\t4\n"], r"confounds-0\.tsv, line 3: 2 columns expected, found 1"),
+        (["a\tb\n1\t2\n3\t4\t5\n"], r"confounds-0\.tsv, line 3: 2 columns expected, found 3"),
+        (["a\tb\n1\t2\n", 'a\tb\n1\t"2\n'], r"confounds-1\.tsv cannot be read"),
     ],
 )
 def test_unusable_confounds(tmp_path, tables, message):
@@ -222,6 +233,156 @@ def test_unusable_confounds(tmp_path, tables, message):
         read_confounds(paths)
     with pytest.raises(UserError, match=r"absent\.tsv cannot be read"):
         read_confounds([tmp_path / "absent.tsv"])
+
+
+FMRIPREP = {
+    "csf": ["0.1", "0.7", "-2e-3", "4"],
+    "csf_derivative1": ["n/a", "0.6", "-0.702", "4.002"],
+    "dvars": ["", "1.5", "1.25", "1.125"],
+    "trans_x": ["0", "1", "2", "3"],
+    "trans_y": ["0", "1", "4", "9"],
+    "rmsd": ["NaN", "0.25", "0.5", "0.125"],
+    "a_comp_cor_00": ["1", "2", "1", "2"],
+    "a_comp_cor_04": ["3", "2", "1", "0"],
+    "a_comp_cor_05": ["3", "3", "1", "0"],
+    "edge_comp_00": ["n/a", "n/a", "word", "n/a"],
+}
+"""What fMRIPrep writes, made short; the last column is of no use."""
+
+
+def write_fmriprep(path, table=FMRIPREP):
+    path.write_text("\n".join("\t".join(row) for row in [list(table), *zip(*table.values(), strict=True)]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (["csf"], ["csf"]),
+        (["trans_y", "csf"], ["trans_y", "csf"]),
+        (["trans_*"], ["trans_x", "trans_y"]),
+        (["a_comp_cor_0[0-4]", "trans_?"], ["a_comp_cor_00", "a_comp_cor_04", "trans_x", "trans_y"]),
+        (["trans_y", "trans_*", "*_y"], ["trans_y", "trans_x"]),
+    ],
+)
+def test_columns_are_chosen_by_name_or_pattern(tmp_path, caplog, columns, expected):
+    caplog.set_level("INFO")
+    [found] = read_confounds([write_fmriprep(tmp_path / "confounds.tsv")], columns)
+    assert found.dtype == np.float64
+    assert np.array_equal(found, np.transpose([list(map(float, FMRIPREP[name])) for name in expected]))
+    assert caplog.messages == []
+
+
+def test_a_column_may_be_called_like_a_pattern(tmp_path):
+    path = write_fmriprep(tmp_path / "confounds.tsv", {"a1": ["1", "2"], "a[1]": ["3", "4"], "b": ["5", "6"]})
+    assert read_confounds([path], ["a[1]"])[0].tolist() == [[3], [4]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            ["trans_z"],
+            r"'trans_z' matches no column of the confounds .*confounds\.tsv; did you mean trans_y, trans_x\?",
+        ),
+        (["csf", "x_*"], r"'x_\*' matches no column of .*; its columns are csf, csf_derivative1, .*, edge_comp_00\."),
+        (["CSF"], r"'CSF' matches no column"),
+        (["TRANS_*"], r"'TRANS_\*' matches no column"),
+    ],
+)
+def test_columns_that_are_not_there(tmp_path, columns, message):
+    with pytest.raises(UserError, match=message):
+        read_confounds([write_fmriprep(tmp_path / "confounds.tsv")], columns)
+
+
+def test_a_column_that_is_there_twice(tmp_path):
+    path = tmp_path / "confounds.tsv"
+    path.write_text("a\tb\ta\n1\t2\t3\n")
+    assert read_confounds([path], ["b"])[0].tolist() == [[2]]
+    with pytest.raises(UserError, match="have the column 'a' twice"):
+        read_confounds([path], ["a"])
+
+
+def test_what_is_missing_in_the_first_row_only_is_the_second_row_s(tmp_path, caplog):
+    caplog.set_level("INFO")
+    paths = [write_fmriprep(tmp_path / f"confounds-{run}.tsv") for run in range(2)]
+    tables = read_confounds(paths, ["csf*", "dvars", "rmsd"])
+    for table in tables:
+        assert table.tolist() == [
+            [0.1, 0.6, 1.5, 0.25],
+            [0.7, 0.6, 1.5, 0.25],
+            [-2e-3, -0.702, 1.25, 0.5],
+            [4, 4.002, 1.125, 0.125],
+        ]
+    assert caplog.messages == [
+        "Confounds: 6 value(s) missing in the first row of 2 table(s) taken from the second row, in 3 column(s): "
+        "csf_derivative1, dvars, rmsd."
+    ]
+    with pytest.raises(UserError, match=r"confounds-0\.tsv, line 2, column 'edge_comp_00': a value is missing"):
+        read_confounds(paths)
+
+
+def test_the_first_row_is_filled_as_by_nilearn(tmp_path):
+    axes = [f"{motion}_{axis}" for motion in ("trans", "rot") for axis in "xyz"]
+    names = [f"{axis}{kind}" for axis in axes for kind in ("", "_derivative1")]
+    rng = np.random.default_rng(3)
+    numbers = {name: [repr(value) for value in rng.standard_normal(6).tolist()] for name in names}
+    for name in names:
+        if name.endswith("derivative1"):
+            numbers[name][0] = "n/a"
+    path = write_fmriprep(tmp_path / "sub-1_task-rest_desc-confounds_timeseries.tsv", numbers)
+    image = save_run(tmp_path / "sub-1_task-rest_desc-preproc_bold.nii.gz", np.zeros((2, 2, 2, 6), np.float32))
+    expected, _ = load_confounds(str(image), strategy=["motion"], motion="derivatives", demean=False)
+    assert sorted(expected.columns) == sorted(names)
+    # pandas rounds the last digit of some numbers otherwise.
+    np.testing.assert_allclose(read_confounds([path], list(expected.columns))[0], expected, rtol=1e-15)
+
+
+def test_regressors_of_the_adhd_data(tmp_path):
+    path = tmp_path / "0010042_regressors.csv"
+    values = np.random.default_rng(2).standard_normal((5, len(adhd.REGRESSORS)))
+    np.savetxt(path, values, fmt="%.17g", delimiter="\t", header="\t".join(adhd.REGRESSORS), comments="")
+    [found] = read_confounds([path], ["motion-*", "compcor[12]", "csf"])
+    positions = [adhd.REGRESSORS.index(name) for name in (*adhd.MOTION, "compcor1", "compcor2", "csf")]
+    assert np.array_equal(found, values[:, positions])
+    assert np.array_equal(read_confounds([path])[0], values)
+
+
+@pytest.mark.parametrize("name", ["stream", "nifti_masker_path", "numpy_in_memory"])
+def test_chosen_and_filled_confounds_are_regressed_out_as_by_nifti_masker(images, tmp_path, name):
+    rng = np.random.default_rng(4)
+    lengths, tables, expected = [30, 50], [], []
+    for run, length in enumerate(lengths):
+        matrix = rng.standard_normal((length, 5)).cumsum(axis=0)
+        text = [[repr(value) for value in row] for row in matrix.tolist()]
+        text[0][1], text[0][4] = "n/a", ""
+        matrix[0, [1, 4]] = matrix[1, [1, 4]]
+        columns = ["white_matter", "trans_x_derivative1", "unused", "trans_x", "framewise_displacement"]
+        for row in text:
+            row[2] = "n/a"
+        table = dict(zip(columns, map(list, zip(*text, strict=True)), strict=True))
+        tables.append(write_fmriprep(tmp_path / f"confounds-{run}.tsv", table))
+        expected.append(matrix[:, [1, 3, 4, 0]])
+    source = inspect(images["float"])
+    options = {"detrend": True, "standardize": "zscore_sample", "high_pass": 0.01}
+    chosen = ["trans_*", "framewise_displacement", "white_matter"]
+    cleaning = prepare_cleaning(source, options, lengths, tables, chosen)
+    by_hand = Cleaning(**options, t_r=2.0, confounds=np.concatenate(expected), runs=np.repeat([0, 1], lengths))
+    masks = masks_on(images["float"], tmp_path)
+    for found, mask in zip(STRATEGIES[name].load()(images["float"], masks, 1, cleaning), masks, strict=True):
+        assert np.array_equal(found, nifti_masker(images["float"], mask, by_hand))
+
+
+def test_runs_and_tables_must_go_together(images, tmp_path):
+    tables = [tmp_path / "long.tsv", tmp_path / "short.tsv"]
+    for table, length in zip(tables, (50, 30), strict=True):
+        table.write_text("a\n" + "1\n" * length)
+    source = inspect(images["float"])
+    assert len(prepare_cleaning(source, {}, [50, 30], tables).confounds) == N_VOLUMES
+    with pytest.raises(UserError, match=r"short\.tsv have 50, 30 rows, but the runs of .* have 30, 50 volumes"):
+        prepare_cleaning(source, {}, [30, 50], tables)
+    with pytest.raises(UserError, match="confound_columns chooses columns of the confounds, but no tables"):
+        prepare_cleaning(source, {}, [30, 50], confound_columns=["a"])
 
 
 def test_confounds_must_have_a_row_for_each_volume(images, tmp_path):

@@ -26,7 +26,7 @@ def message(function, *arguments):
     with pytest.raises(UserError) as error:
         function(*arguments)
     assert "\n" not in str(error.value)
-    assert str(error.value).endswith(".")
+    assert str(error.value)[-1] in ".?"
     return str(error.value)
 
 
@@ -111,6 +111,8 @@ def test_every_key_has_a_comment_and_a_description(config):
         {"n_subjects": 40, "n_volumes": 2, "seed": 0},
         {"data_dir": "/data", "adhd_url": "http://localhost:8000/"},
         {"adhd_url": "https://example.org/adhd/"},
+        {"cleaning": {"confounds": True, "confound_columns": ["csf", "trans_*"]}},
+        {"cleaning": {"confounds": True, "confound_columns": None}},
         {"cleaning": {"smoothing_fwhm": 6, "detrend": True, "standardize": "psc", "low_pass": 0.1, "t_r": None}},
     ],
 )
@@ -155,6 +157,7 @@ WRONG_CLEANING = {
     "high_pass": [-0.01, [0.01]],
     "t_r": [0, "2 s"],
     "confounds": ["confounds.tsv", None],
+    "confound_columns": ["csf", [], ["csf", "csf"], True],
     "per_run": [0, "no way"],
 }
 
@@ -250,6 +253,8 @@ def runs(n=2, image="one", confounds="confounds.tsv"):
         {"low_pass": 0.1, "high_pass": 0.008},
         {"low_pass": None, "high_pass": 0.008},
         {"confounds": True},
+        {"confounds": True, "confound_columns": ["csf"]},
+        {"confounds": False, "confound_columns": None},
         {"confounds": True, "standardize_confounds": False, "per_run": False},
     ],
 )
@@ -277,6 +282,26 @@ def test_confounds_must_be_there():
     text = message(check_cleaning, {"confounds": True}, ["stream"], [*runs(), Run("two", "bare.nii")])
     assert "bare.nii" in text
     assert "confounds" in text
+
+
+@pytest.mark.parametrize("cleaning", [{}, {"confounds": False}])
+def test_confound_columns_need_confounds(cleaning):
+    text = message(check_cleaning, {**cleaning, "confound_columns": ["csf"]}, ["stream"], runs())
+    assert "confound_columns has no effect without 'confounds: true'" in text
+
+
+def test_confound_columns_are_looked_for_before_any_job(tmp_path):
+    tables = [tmp_path / f"confounds-{number}.tsv" for number in range(2)]
+    tables[0].write_text("csf\ttrans_x\n")
+    tables[1].write_text("csf\ttrans_y\n")
+    cleaning = {"confounds": True, "confound_columns": ["csf", "trans_*"]}
+    looked_at = [Run("one", f"{table.name}.nii", table, n_volumes=9) for table in tables]
+    assert check_cleaning(cleaning, ["stream"], looked_at) is None
+    cleaning["confound_columns"] = ["csf", "trans_x"]
+    text = message(check_cleaning, cleaning, ["stream"], looked_at)
+    assert text == f"confound_columns: 'trans_x' matches no column of the confounds {tables[1]}; did you mean trans_y?"
+    absent = Run("one", "run.nii", tmp_path / "made_later.tsv", n_volumes=9)
+    assert check_cleaning(cleaning, ["stream"], [absent, Run("one", "run.nii", tables[1])]) is None
 
 
 def test_standardize_confounds_needs_confounds_and_an_undivided_image():

@@ -8,6 +8,7 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
+from nilearn import signal
 
 from conftest import AFFINE, GRID, ROOT, save_mask, save_run
 from roistream.regions import Region, write_regions
@@ -111,6 +112,35 @@ def test_workers_give_the_same(tmp_path, image, masks, strategy):
         array = np.load(tmp_path / "out" / mask.name.replace("_mask.nii.gz", "_timeseries.npy"))
         assert np.array_equal(array, by_indexing(image, mask))
     assert json.loads((tmp_path / "out" / "extraction.json").read_text())["n_jobs"] == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*confounds will be standardized:DeprecationWarning")
+def test_confounds_are_chosen_by_name_or_pattern(tmp_path, image, masks):
+    """Columns that are not chosen may hold anything; what the first row lacks is the second row's."""
+    table = np.random.default_rng(1).standard_normal((N_VOLUMES, 3))
+    table[0, 1] = table[1, 1]
+    rows = [[*map(repr, row), "n/a"] for row in table.tolist()]
+    rows[0][1] = "n/a"
+    path = tmp_path / "desc-confounds_timeseries.tsv"
+    path.write_text("\n".join("\t".join(row) for row in [["csf", "trans_x", "trans_y", "word"], *rows]))
+    chosen = ["--confounds", path, "--confound-columns", "trans_[x-z]", "csf"]
+    process = extract(image, masks[:1], tmp_path / "out", "--detrend", *chosen)
+    assert process.returncode == 0, process.stderr
+    assert "1 value(s) missing in the first row of 1 table(s) taken from the second row" in process.stderr
+    by_nilearn = signal.clean(
+        by_indexing(image, masks[0]), detrend=True, standardize=None, confounds=table[:, [1, 2, 0]], t_r=2.0
+    )
+    found = np.load(tmp_path / "out" / "region-1_timeseries.npy")
+    assert np.array_equal(found, by_nilearn.astype(np.float32))
+
+
+def test_confound_columns_that_are_not_there(tmp_path, image, masks):
+    path = tmp_path / "confounds.tsv"
+    path.write_text("csf\n" + "1\n" * N_VOLUMES)
+    out = tmp_path / "out"
+    process = extract(image, masks, out, "--confounds", path, "--confound-columns", "csv")
+    fails(out, process, f"confound_columns: 'csv' matches no column of the confounds {path}; did you mean csf?")
+    fails(out, extract(image, masks, out, "--confound-columns", "csf"), "no tables of confounds are given")
 
 
 def test_means_tell_any_two_float32_apart(tmp_path, masks):

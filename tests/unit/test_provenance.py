@@ -68,6 +68,8 @@ def test_scripts_differ():
         ("extract_regions", "cleaning"),
         ("measure_memory", "memory"),
         ("compare_memory", "comparison"),
+        ("compare_study", "study"),
+        ("compare_study", "comparison"),
         ("fetch_basc", "downloads"),
     ],
 )

@@ -1,15 +1,24 @@
 """The runs table of a user, and the table of runs inside a concatenated image."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
-from conftest import AFFINE, save_run
+from conftest import AFFINE, ROOT, save_run
+from roistream.cleaning import parse_confounds
 from roistream.errors import UserError
 from roistream.runs import Run, check_runs_fit, read_run_lengths, read_runs_table, write_run_lengths
 from roistream.volumes import inspect
+
+SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -29,17 +38,40 @@ def write(folder, *rows, encoding="utf-8", separator="\t", newline="\n"):
     return path
 
 
+def read(path, **options):
+    return read_runs_table(path, SCHEMA, **options)
+
+
 def problem(path, **options):
-    """Read a table that has something wrong with it; give the message."""
+    """Read a table that has something wrong with it as a whole; give the message."""
     with pytest.raises(UserError) as error:
-        read_runs_table(path, **options)
+        read(path, **options)
     message = str(error.value)
     assert message.startswith(f"The runs table {path} ")
     assert "\n" not in message
     return message
 
 
+def problems(path, **options):
+    """Read a table that has something wrong with its rows; give what is wrong, each with its line."""
+    with pytest.raises(UserError) as error:
+        read(path, **options)
+    first, *lines = str(error.value).split("\n")
+    number = "1 problem; correct it:" if len(lines) == 1 else f"{len(lines)} problems; correct them:"
+    assert first == f"The runs table {path} has {number}"
+    return lines
+
+
 # The runs table
+
+
+def test_the_schema_is_a_closed_one():
+    Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["additionalProperties"] is False
+    assert list(SCHEMA["properties"]) == ["image", "run", "confounds"]
+    assert SCHEMA["required"] == ["image", "run"]
+    for entry in SCHEMA["properties"].values():
+        assert re.fullmatch(r"\S.*[^.]", entry["description"])
 
 
 def test_paths_are_relative_to_the_table(study, monkeypatch, tmp_path_factory):
@@ -47,9 +79,9 @@ def test_paths_are_relative_to_the_table(study, monkeypatch, tmp_path_factory):
     found = [("one", study / "a.nii"), ("two", study / "sub" / "c.nii"), ("one", study / "b.nii.gz")]
     expected = [Run(image, run, n_volumes=3, t_r=2.0) for image, run in found]
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    assert read_runs_table(path) == expected
+    assert read(path) == expected
     monkeypatch.chdir(study.parent)
-    relative = read_runs_table(path.relative_to(study.parent))
+    relative = read(path.relative_to(study.parent))
     assert [run.path.resolve() for run in relative] == [run.path for run in expected]
     assert not relative[0].path.is_absolute()
 
@@ -62,23 +94,21 @@ def test_confounds_are_optional(study):
         ("", "b.nii.gz", "one"),
         ("n/a", "sub/c.nii", "one"),
     )
-    assert [run.confounds for run in read_runs_table(path)] == [study / "a_confounds.tsv", None, None]
+    assert [run.confounds for run in read(path)] == [study / "a_confounds.tsv", None, None]
 
 
 def test_confounds_that_are_absent_are_a_problem(study):
     path = write(
         study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"), ("one", "b.nii.gz", "b.tsv")
     )
-    message = problem(path)
-    assert "has 1 problem(s)" in message
-    assert f"line 3: {study / 'b.tsv'} does not exist" in message
+    assert problems(path) == [f"line 3: {study / 'b.tsv'} does not exist; check the path"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_tables_from_any_editor(study, encoding, newline):
     path = write(study, ("image", "run"), (" one ", " a.nii "), ("one", "b.nii.gz"), encoding=encoding, newline=newline)
-    assert [(run.image, run.path.name) for run in read_runs_table(path)] == [("one", "a.nii"), ("one", "b.nii.gz")]
+    assert [(run.image, run.path.name) for run in read(path)] == [("one", "a.nii"), ("one", "b.nii.gz")]
 
 
 def test_all_problems_are_listed_at_once_with_their_lines(study):
@@ -88,53 +118,129 @@ def test_all_problems_are_listed_at_once_with_their_lines(study):
         "one\ta.nii\ta_confounds.tsv\n"
         "\n"  # an empty line is no row, but it counts
         "one\tabsent.nii\tn/a\n"
-        "one/two\tb.nii.gz\tn/a\n"
+        "one/two\tb.nii.gz\tno.tsv\n"
         "one\t3d.nii\tn/a\n"
         "one\ta.nii\tn/a\n"
         "one\tb.nii.gz\n"
         "one\tb.nii.gz\tn/a\tmore\n"
-        "\tsub/c.nii\tno.tsv\n"
+        "\t \tno.tsv\n"
+        "one\tsub/c.nii\tno.tsv\n"
     )
-    found = problem(path).split("correct them: ")[1].split("; line ")
     expected = [
-        rf"line 4: {study}/absent\.nii does not exist.*",
-        r"5: image 'one/two' is no name for a folder.*",
-        rf"6: {study}/3d\.nii is 3D \(shape \(2, 2, 2\)\), a run must be 4D.*",
-        rf"7: {study}/a\.nii is already a run of 'one' in line 2",
-        r"8: 3 columns expected",
-        r"9: 3 columns expected",
-        r"10: image '' is no name for a folder.*",
-        rf"10: {study}/no\.tsv does not exist.*",
+        rf"line 4: {study}/absent\.nii does not exist; check the path",
+        r"line 5: image 'one/two' must be a name for a folder \(letters.*",
+        rf"line 5: {study}/no\.tsv does not exist; check the path",
+        rf"line 6: {study}/3d\.nii is 3D \(shape \(2, 2, 2\)\), a run must be 4D.*",
+        rf"line 7: {study}/a\.nii is already a run of 'one', in line 2",
+        r"line 8: 3 columns expected, found 2",
+        r"line 9: 3 columns expected, found 4",
+        r"line 10: image '' must be a name for a folder.*",
+        r"line 10: run '' must be the path of a 4D NIfTI image",
+        rf"line 11: {study}/no\.tsv does not exist; check the path",
     ]
-    assert len(found) == len(expected)
-    for text, pattern in zip(found, expected, strict=True):
+    for text, pattern in zip(problems(path), expected, strict=True):
         assert re.fullmatch(pattern, text)
-    assert f"has {len(expected)} problem(s)" in problem(path)
+
+
+def test_runs_of_one_image_must_fit_each_other(study):
+    values = np.zeros((2, 2, 2, 3), np.float32)
+    save_run(study / "other_grid.nii", values[:, :, :1])
+    save_run(study / "other_affine.nii", values, AFFINE + np.outer([1, 0, 0, 0], [0, 0, 0, 1]))
+    save_run(study / "other_tr.nii", values, t_r=2.5)
+    path = write(
+        study,
+        ("image", "run"),
+        ("one", "absent.nii"),
+        ("two", "other_tr.nii"),
+        ("one", "a.nii"),
+        ("one", "other_grid.nii"),
+        ("one", "b.nii.gz"),
+        ("one", "other_affine.nii"),
+        ("one", "other_tr.nii"),
+    )
+    advice = "; resample it, or make it an image of its own"
+    assert problems(path) == [
+        f"line 2: {study}/absent.nii does not exist; check the path",
+        f"line 5: {study}/other_grid.nii does not fit {study}/a.nii: the grid (2, 2, 1) against (2, 2, 2){advice}",
+        f"line 7: {study}/other_affine.nii does not fit {study}/a.nii: another affine, by up to 1 mm{advice}",
+        f"line 8: {study}/other_tr.nii does not fit {study}/a.nii: TR 2.5 s against 2.0 s{advice}",
+    ]
+
+
+def test_a_run_under_two_spellings_is_one_run(study):
+    (study / "link.nii").symlink_to(study / "a.nii")
+    nib.Nifti1Pair(np.zeros((2, 2, 2, 3), np.float32), AFFINE).to_filename(study / "pair.img")
+    rows = [
+        ("one", "a.nii"),
+        ("one", "./a.nii"),
+        ("one", "sub/../a.nii"),
+        ("one", str(study / "a.nii")),
+        ("one", "link.nii"),
+    ]
+    path = write(study, ("image", "run"), *rows, ("two", "pair.img"), ("two", "pair.hdr"), ("three", "link.nii"))
+    found = problems(path)
+    assert [text.split(":")[0] for text in found] == [f"line {line}" for line in (3, 4, 5, 6, 8)]
+    assert all(text.endswith("is already a run of 'one', in line 2") for text in found[:4])
+    assert found[4] == f"line 8: {study}/pair.hdr is already a run of 'two', in line 7"
+
+
+@pytest.mark.parametrize(
+    ("text", "n_rows"),
+    [("a\n1\n2\n", 2), ("a\tb\r\n1\t2\r\n" * 3, 5), ("a\n1\n2\n3\n4\n\n", 4), ("", 0), ("a\n\n2", 2)],
+)
+def test_confounds_must_have_a_row_for_each_volume(study, text, n_rows):
+    (study / "a_confounds.tsv").write_text(text, newline="")
+    path = write(study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"))
+    assert problems(path) == [
+        f"line 2: the confounds {study}/a_confounds.tsv have {n_rows} rows, but {study}/a.nii has 3 volumes; "
+        "give the table of this run"
+    ]
+
+
+@pytest.mark.parametrize("text", ["a\r\n1\r\n2\r\n3", "a\r1\r2\r3\r", "\ufeffa,b\n1,2\n\n3,4\n\n\n", "a\n\n2\n3\n"])
+def test_rows_of_confounds_are_counted_as_they_are_read(study, text):
+    (study / "a_confounds.tsv").write_text(text, encoding="utf-8", newline="")
+    path = write(study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"))
+    assert len(parse_confounds(study / "a_confounds.tsv")[1]) == 3
+    assert read(path)[0].n_volumes == 3
+
+
+def test_a_thousand_runs_need_no_nibabel(study):
+    """Only headers are read, by our own parser: importing nibabel alone would take longer."""
+    path = write(study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"), ("one", "b.nii.gz", ""))
+    code = (
+        "import json, sys; from roistream.runs import read_runs_table;"
+        "print(len(read_runs_table(sys.argv[1], json.loads(sys.argv[2]))), {'nibabel', 'nilearn', 'pandas'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(path), json.dumps(SCHEMA)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stdout == "2 set()\n", done.stderr
 
 
 def test_a_run_may_be_part_of_two_images(study):
     path = write(study, ("image", "run"), ("one", "a.nii"), ("two", "a.nii"))
-    assert [run.image for run in read_runs_table(path)] == ["one", "two"]
+    assert [run.image for run in read(path)] == ["one", "two"]
 
 
 def test_files_are_left_alone_when_only_the_table_matters(study):
     path = write(study, ("image", "run", "confounds"), ("one", "absent.nii", "no.tsv"), ("one", "3d.nii", ""))
-    runs = read_runs_table(path, inspect_files=False)
+    runs = read(path, inspect_files=False)
     assert runs == [Run("one", study / "absent.nii", study / "no.tsv"), Run("one", study / "3d.nii")]
-    assert "has 2 problem(s)" not in problem(path)
-    assert "has 3 problem(s)" in problem(path)
-    twice = write(study, ("image", "run"), ("one", "absent.nii"), ("one", "absent.nii"))
-    assert "line 3" in problem(twice, inspect_files=False)
+    assert len(problems(path)) == 3
+    twice = write(study, ("image", "run"), ("one", "absent.nii"), ("one", "sub/../absent.nii"), ("", "absent.nii"))
+    assert [text.split(":")[0] for text in problems(twice, inspect_files=False)] == ["line 3", "line 4"]
 
 
-@pytest.mark.parametrize("name", ["sub-01", "A.b_c-d", "7", "x" * 60])
+@pytest.mark.parametrize("name", ["sub-01", "A.b_c-d", "7", "task-a+b", "x" * 60])
 def test_names_of_images(study, name):
-    assert read_runs_table(write(study, ("image", "run"), (name, "a.nii")))[0].image == name
+    assert read(write(study, ("image", "run"), (name, "a.nii")))[0].image == name
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "a b", "größe", "-x", "{a}", "a,b"])
 def test_names_that_make_no_folder(study, name):
-    assert f"line 2: image {name!r} is no name" in problem(write(study, ("image", "run"), (name, "a.nii")))
+    [found] = problems(write(study, ("image", "run"), (name, "a.nii")))
+    assert found.startswith(f"line 2: image {name!r} must be a name for a folder (letters, digits, ")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +250,7 @@ def test_names_that_make_no_folder(study, name):
         (("Image", "run"), "lacks the column 'image'"),
         (("image", "run", "confound"), "has an unknown column 'confound'"),
         (("image", "run", "confounds", "TR"), "has an unknown column 'TR'"),
+        (("image", "run", "confounds", "run"), "has the column 'run' twice"),
     ],
 )
 def test_columns_are_named_when_they_are_wrong(study, columns, message):

@@ -93,7 +93,8 @@ def test_nothing_lies_elsewhere(complete_run):
     made = files_below(complete_run.folder) - complete_run.given
     assert {path.parts[0] for path in made} == {"results", "logs", ".snakemake"}
     assert complete_run.given <= files_below(complete_run.folder)
-    assert {path.parts[1] for path in made if path.parts[0] == "results"} == set(IMAGES)
+    study = {f"study_memory.{ending}" for ending in ("tsv", "png", "svg")}
+    assert {path.parts[1] for path in made if path.parts[0] == "results"} == {*IMAGES, *study}
     assert [path for path in made if ".partial-" in path.name or path.suffix == ".nii"] == [], "all else is temporary"
 
 
@@ -102,7 +103,7 @@ def test_every_job_has_a_log(complete_run):
     per_image = ["concatenate_runs", "decompress_image", "resample_atlas", "split_masks", "compare_memory"]
     expected = {f"{rule}/{image}.log" for rule in per_image for image in IMAGES}
     expected |= {f"extract_regions/{image}/{strategy}.log" for image in IMAGES for strategy in STRATEGIES}
-    assert set(map(str, logs)) == expected
+    assert set(map(str, logs)) == expected | {"compare_study.log"}
     for image in IMAGES:
         assert f"{N_VOLUMES[image]} volumes" in (complete_run.folder / f"logs/concatenate_runs/{image}.log").read_text()
         for strategy in STRATEGIES:
@@ -221,6 +222,18 @@ def test_comparison(complete_run, image):
     for strategy in STRATEGIES.values():
         for part in strategy.label.split(", "):
             assert part in words
+
+
+def test_comparison_of_the_study(complete_run):
+    results = complete_run.folder / "results"
+    rows = read_table(results / "study_memory.tsv")
+    assert [(row.pop("image"), row["strategy"]) for row in rows] == [
+        (image, strategy) for image in IMAGES for strategy in STRATEGIES
+    ]
+    assert rows == [row for image in IMAGES for row in read_table(results / image / "memory_comparison.tsv")]
+    assert (results / "study_memory.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    words = " ".join(" ".join(xml.etree.ElementTree.parse(results / "study_memory.svg").getroot().itertext()).split())
+    assert "from 2 images of 8 to 17 volumes each, 1 parallel job" in words
 
 
 def test_the_default_made_small(simulated_run):

@@ -1,6 +1,7 @@
 """A dry run for every value that config.yaml documents: which jobs are planned, and for which files."""
 
 import json
+import shlex
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from workflow.conftest import BLOCKS, counts, plan, side_by_side
 ALL = list(STRATEGIES)
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
 PER_IMAGE = {"concatenate_runs": 1, "resample_atlas": 1, "split_masks": 1, "compare_memory": 1}
+STUDY = {"compare_study": 1}
 
 
 def settings(config):
@@ -34,6 +36,11 @@ def only(jobs, rule):
     """Give the single job of a rule."""
     [job] = [job for job in jobs if job.rule == rule]
     return job
+
+
+def jobs_of(image, jobs):
+    """Keep the jobs of one image."""
+    return [job for job in jobs if job.rule != "compare_study" and job.image == image]
 
 
 def masks_of(jobs):
@@ -124,11 +131,16 @@ def test_adhd(tmp_path):
 def test_own_runs_and_atlas(tmp_path, small_data):
     config = {"dataset": small_data.table, "atlas": small_data.atlas, "regions": "all"}
     jobs = plan(tmp_path, config=config)
-    assert counts(jobs) == {rule: 2 * number for rule, number in {**PER_IMAGE, **extraction_by(*ALL)}.items()}
+    twice = {rule: 2 * number for rule, number in {**PER_IMAGE, **extraction_by(*ALL)}.items()}
+    assert counts(jobs) == {**twice, **STUDY}
+    assert only(jobs, "compare_study").files("output") == [
+        f"results/study_memory.{ending}" for ending in ("tsv", "png", "svg")
+    ]
+    assert len(only(jobs, "compare_study").files("input")) == 2 * len(ALL)
     inputs = {job.image: job.files("input") for job in jobs if job.rule == "concatenate_runs"}
     runs = {name: str(path) for name, path in small_data.runs.items()}
     assert inputs == {"first": [runs["a1"], runs["a2"]], "second": [runs["b"]]}
-    first = [job for job in jobs if job.image == "first"]
+    first = jobs_of("first", jobs)
     assert str(small_data.atlas) in only(first, "resample_atlas").files("input")
     assert masks_of(first) == list(BLOCKS)
 
@@ -137,12 +149,12 @@ def test_names_give_the_order_of_regions(tmp_path, small_data):
     table = tmp_path / "labels.tsv"
     table.write_text("name\tindex\tcolour\nrear\t13\tred\nbackground\t0\tnone\nfront\t2\tblue\nside\t1\tgreen\n")
     config = {"dataset": small_data.table, "atlas": small_data.atlas, "atlas_labels": table, "regions": 2}
-    assert masks_of([job for job in plan(tmp_path, config=config) if job.image == "first"]) == [13, 2]
+    assert masks_of(jobs_of("first", plan(tmp_path, config=config))) == [13, 2]
 
 
 def test_a_label_that_the_atlas_has_not_may_be_kept(tmp_path, small_data):
     config = {"dataset": small_data.table, "atlas": small_data.atlas, "regions": [1, 99], "empty_regions": "keep"}
-    assert masks_of([job for job in plan(tmp_path, config=config) if job.image == "first"]) == [1, 99]
+    assert masks_of(jobs_of("first", plan(tmp_path, config=config))) == [1, 99]
 
 
 # Cleaning, the options of extract_regions.py that it becomes, whether confounds are given, and whether runs are told apart.
@@ -154,8 +166,17 @@ CLEANING = {
         True,
     ),
     "each run by itself": (
-        {"detrend": True, "standardize": "psc", "low_pass": 0.1, "high_pass": 0.01, "t_r": 2.5, "confounds": True},
-        "--detrend --standardize psc --low-pass 0.1 --high-pass 0.01 --t-r 2.5",
+        {
+            "detrend": True,
+            "standardize": "psc",
+            "low_pass": 0.1,
+            "high_pass": 0.01,
+            "t_r": 2.5,
+            "confounds": True,
+            "confound_columns": ["csf", "motion-*", "compcor[1-3]", "my column's"],
+        },
+        "--detrend --standardize psc --low-pass 0.1 --high-pass 0.01 --t-r 2.5 "
+        "--confound-columns csf 'motion-*' 'compcor[1-3]' 'my column'\"'\"'s'",
         True,
         True,
     ),
@@ -179,9 +200,9 @@ def test_cleaning(tmp_path, name):
     cleaning, options, with_confounds, with_runs = CLEANING[name]
     config = {"cleaning": cleaning, "strategies": ["stream"], "n_subjects": 2, "n_volumes": None}
     extraction = only(plan(tmp_path, "--printshellcmds", *settings(config)), "extract_regions")
-    given = extraction.command.split("--n-jobs 2", 1)[1].split("2>&1")[0].split()
+    given = shlex.split(extraction.command.split("--n-jobs 2", 1)[1].split("2>&1")[0])
     confounds = [f"resources/simulated/{adhd.confounds_path(subject)}" for subject in adhd.SUBJECT_IDS[:2]]
-    expected = options.split() + ["--confounds", *confounds] * with_confounds
+    expected = shlex.split(options) + ["--confounds", *confounds] * with_confounds
     assert given == expected + ["--runs", "results/large_fmri/runs.tsv"] * with_runs
     assert set(confounds) & set(extraction.files("input")) == (set(confounds) if with_confounds else set())
 

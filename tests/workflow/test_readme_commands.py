@@ -20,10 +20,9 @@ README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def example(language):
-    """Give the README's one block of a language."""
-    [block] = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return block
+def examples(language):
+    """List the README's blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +41,49 @@ def project(tmp_path_factory):
     for done in ("run.done", "dev.done"):
         (folder / ".venv" / done).touch()
     save_study(folder)
+    save_fmriprep(folder / "derivatives" / "fmriprep")
     save_nilearn_cache(folder / "nilearn_data")
     return folder
 
 
 def save_study(folder):
-    """Save the runs, confounds and atlas of the README's example, and the example itself."""
+    """Save the runs, confounds and atlas of the README's examples, and the examples themselves."""
     rng = np.random.default_rng(5)
-    (folder / "runs.tsv").write_text(example("text"), "utf-8")
-    (folder / "study.yaml").write_text(example("yaml"), "utf-8")
-    for row in example("text").splitlines()[1:]:
+    [table] = examples("text")
+    (folder / "runs.tsv").write_text(table, "utf-8")
+    for name, example in zip(("study.yaml", "fmriprep.yaml"), examples("yaml"), strict=True):
+        (folder / name).write_text(example, "utf-8")
+    for row in table.splitlines()[1:]:
         _, run, confounds = row.split("\t")
         save_run(folder / run, (100 + rng.standard_normal((*GRID, 24))).astype(np.float32))
-        table = rng.standard_normal((24, 2))
-        (folder / confounds).write_text("x\ty\n" + "".join(f"{x}\t{y}\n" for x, y in table), "utf-8")
+        save_confounds(folder / confounds, ["x", "y"], rng)
     blocks = {label: block for label, block in BLOCKS.items() if label != 8}
     save_atlas(folder / "atlas_dseg.nii.gz", blocks)
     names = "".join(f"{label}\tregion {label}\n" for label in blocks)
     (folder / "atlas_dseg.tsv").write_text(f"index\tname\n{names}", "utf-8")
+
+
+def save_confounds(path, columns, rng):
+    """Save a table of confounds for 24 volumes; derivatives lack their first value."""
+    rows = [[str(value) for value in row] for row in rng.standard_normal((24, len(columns)))]
+    rows[0] = ["n/a" if "derivative" in name else value for name, value in zip(columns, rows[0], strict=True)]
+    path.write_text("".join("\t".join(row) + "\n" for row in [columns, *rows]), "utf-8")
+
+
+def save_fmriprep(folder):
+    """Save what fMRIPrep would: two runs of two subjects in two spaces, with confounds."""
+    rng = np.random.default_rng(7)
+    motion = [f"{kind}_{axis}{more}" for kind in ("trans", "rot") for axis in "xyz" for more in ("", "_derivative1")]
+    columns = ["csf", "white_matter", "csf_derivative1", *motion, *(f"a_comp_cor_{number:02}" for number in range(7))]
+    for subject in ("01", "02"):
+        func = folder / f"sub-{subject}" / "func"
+        func.mkdir(parents=True)
+        for run in (1, 2):
+            stem = f"sub-{subject}_task-rest_run-{run}"
+            for space in ("MNI152NLin2009cAsym", "T1w"):
+                values = (100 + rng.standard_normal((*GRID, 24))).astype(np.float32)
+                save_run(func / f"{stem}_space-{space}_desc-preproc_bold.nii.gz", values)
+            save_confounds(func / f"{stem}_desc-confounds_timeseries.tsv", columns, rng)
 
 
 def save_nilearn_cache(folder):
@@ -120,6 +144,10 @@ def test_commands_in_the_order_of_the_readme(project):
     for image in ("large_fmri", "sub-01", "sub-02"):
         assert (results / image / "memory_comparison.png").is_file()
     assert {path.name for path in (results / "large_fmri").iterdir() if path.is_dir()} == {*STRATEGIES, "masks"}
+    for subject in ("01", "02"):
+        folder = results / f"sub-{subject}_task-rest_space-MNI152NLin2009cAsym_desc-preproc" / "stream"
+        assert np.load(folder / "region-1_timeseries.npy").shape[0] == 48
+    assert (results / "study_memory.png").is_file()
     assert len(list((results / "sub-01" / "stream").glob("*_timeseries.npy"))) == len(BLOCKS) - 1
     assert len(list((project / "out").glob("*_timeseries.npy"))) == 12
     assert (project / "summary.json").is_file()

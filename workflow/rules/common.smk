@@ -35,11 +35,16 @@ def users_mistakes():
         sys.exit(f"ERROR: {error}")
 
 
+def schema(name):
+    """Read a schema."""
+    return yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text("utf-8"))
+
+
 def find_runs():
     """List the runs of each image, in order."""
     if config["dataset"] not in ("simulated", "adhd"):
         # Opening the runs is for the main process; jobs parse this file again.
-        table = read_runs_table(config["dataset"], inspect_files=workflow.is_main_process)
+        table = read_runs_table(config["dataset"], schema("runs"), inspect_files=workflow.is_main_process)
     else:
         folder = Path("resources", config["dataset"])
         table = [
@@ -97,6 +102,8 @@ def cleaning_options(wildcards):
             continue
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, list):
+            words += [f"--{name}", *map(shlex.quote, value)]
         else:
             words += [f"--{name}", str(value)]
     if tables := confounds_of(wildcards):
@@ -113,7 +120,7 @@ def code_of(script):
 
 with users_mistakes():
     config.update(typed(config))
-    check_configuration(config, yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text("utf-8")))
+    check_configuration(config, schema("config"))
     check_inputs(config)
     SUBJECTS = adhd.SUBJECT_IDS[: config["n_subjects"]]
     RUNS = find_runs()
@@ -123,6 +130,8 @@ with users_mistakes():
 
 IMAGES = list(RUNS)
 LABELS = list(NAMES)
+# A comparison over all images is for more than one.
+STUDY = expand("results/study_memory.{ending}", ending=["tsv", "png", "svg"] if len(IMAGES) > 1 else [])
 ATLAS = {
     "simulated": f"resources/simulated/atlas_scale{config['resolution']:03}_dseg.nii.gz",
     "basc": f"resources/basc/basc_scale{config['resolution']:03}_dseg.nii.gz",

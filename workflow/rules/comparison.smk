@@ -23,3 +23,28 @@ rule compare_memory:
         code=code_of("compare_memory.py"),
     script:
         "../../scripts/compare_memory.py"
+
+
+rule compare_study:
+    input:
+        summaries=expand("results/{image}/{strategy}/memory.json", image=IMAGES, strategy=STRATEGIES),
+    output:
+        table="results/study_memory.tsv",
+        png=report(
+            "results/study_memory.png",
+            caption="../report/study_memory.rst",
+            category="Memory",
+            labels={"image": "all"},
+        ),
+        svg="results/study_memory.svg",
+    log:
+        "logs/compare_study.log",
+    localrule: True
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        images=[image for image in IMAGES for _ in STRATEGIES],
+        order=STRATEGIES,
+        code=code_of("compare_study.py"),
+    script:
+        "../../scripts/compare_study.py"
