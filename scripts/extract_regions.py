@@ -15,23 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from roistream.cleaning import Cleaning, prepare_cleaning
+from roistream.command_line import add_extraction_options, parse_extraction_options
 from roistream.errors import UserError
+from roistream.limits import available_memory
 from roistream.outputs import whole_file
+from roistream.prediction import predict_peaks_mib, tell_shortage
 from roistream.regions import Mask, Region, find_voxels, read_mask, read_regions
 from roistream.reporting import reporting
 from roistream.runs import read_run_lengths
 from roistream.strategies import STRATEGIES
 from roistream.volumes import Image, inspect, read_blocks
-
-CLEANING_OPTIONS = (
-    "smoothing_fwhm",
-    "detrend",
-    "standardize",
-    "standardize_confounds",
-    "low_pass",
-    "high_pass",
-    "t_r",
-)
 
 logger = logging.getLogger("roistream")
 
@@ -47,6 +40,7 @@ def extract_regions(
     confounds: Sequence[Path] = (),
     confound_columns: Sequence[str] | None = None,
     cleaning: dict | None = None,
+    memory_shortage: str = "error",
 ) -> None:
     """Extract regions and write their time series, their means and a summary.
 
@@ -74,11 +68,13 @@ def extract_regions(
         Names or shell-style patterns of the columns to use; by default all.
     cleaning : dict, optional
         Further options, see `roistream.cleaning.Cleaning`; none by default.
+    memory_shortage : {"error", "warn"}
+        What to do when the strategy will take more memory than is available.
 
     Raises
     ------
     UserError
-        The image, a mask, a table or an option is unusable.
+        The image, a mask, a table or an option is unusable, or memory will not suffice.
     """
     source = inspect(image)
     if cleaning and cleaning.get("smoothing_fwhm") and not STRATEGIES[strategy].smooths:
@@ -95,6 +91,12 @@ def extract_regions(
     if len(filled) < len(located) and not regions:
         empty = next(mask.path for mask in located if not mask.voxels.size)
         raise UserError(f"{empty} is empty; leave it out.")
+    options = {**(cleaning or {}), "confounds": bool(confounds)}
+    predicted = predict_peaks_mib(source, [mask.voxels.size for mask in located], n_jobs, options)
+    if (shortage := tell_shortage(strategy, predicted, n_jobs, available_memory())) and memory_shortage == "error":
+        raise UserError(f"{shortage}, or go on all the same by --memory-shortage warn (config key memory_shortage).")
+    if shortage:
+        logger.warning("%s.", shortage)
     # A second run into the same folder: what is there is about to be replaced, and no longer a result.
     (out / "extraction.json").unlink(missing_ok=True)
     extracted = run_strategy(strategy, source, filled, n_jobs, prepared, out)
@@ -108,7 +110,7 @@ def extract_regions(
         "n_regions": len(masks),
         "n_volumes": source.n_volumes,
         "image_mib": round(source.mib, 3),
-        "predicted_mib": None,  # not predicted yet
+        "predicted_mib": round(predicted[strategy], 1),
     }
     with whole_file(out / "extraction.json") as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
@@ -179,37 +181,23 @@ def parse_arguments() -> dict:
     parser.add_argument(
         "--strategy", required=True, choices=list(STRATEGIES), metavar="NAME", help=", ".join(STRATEGIES)
     )
-    parser.add_argument("--image", required=True, type=Path, help="4D NIfTI")
-    parser.add_argument("--masks", required=True, type=Path, nargs="+", help="binary masks on the image's grid")
+    add_extraction_options(parser)
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
-    parser.add_argument("--n-jobs", type=int, default=1, help="parallel workers (default: 1)")
     parser.add_argument("--regions", type=Path, help="regions.tsv of the masks: names, and which may be empty")
     parser.add_argument("--runs", type=Path, help="runs.tsv of the image: clean each run by itself")
-    parser.add_argument("--confounds", type=Path, nargs="+", default=(), help="one table of confounds for each run")
     parser.add_argument(
         "--confound-columns",
         nargs="+",
         metavar="NAME",
         help="columns of the confounds, by name or pattern such as 'trans_*' (default: all)",
     )
-    options = parser.add_argument_group("cleaning, named as in NiftiMasker")
-    options.add_argument("--smoothing-fwhm", type=float, metavar="MM")
-    options.add_argument("--detrend", action=argparse.BooleanOptionalAction, default=False)
-    options.add_argument("--standardize", choices=("zscore_sample", "psc"))
-    options.add_argument("--standardize-confounds", action=argparse.BooleanOptionalAction, default=True)
-    options.add_argument("--low-pass", type=float, metavar="HZ")
-    options.add_argument("--high-pass", type=float, metavar="HZ")
-    options.add_argument("--t-r", type=float, metavar="SECONDS", help="default: the header's")
-    arguments = vars(parser.parse_args())
-    if arguments["n_jobs"] < 1:
-        parser.error("argument --n-jobs: give a number of at least 1")
-    for name in ("smoothing_fwhm", "low_pass", "high_pass", "t_r"):
-        if arguments[name] is not None and not arguments[name] > 0:
-            parser.error(f"argument --{name.replace('_', '-')}: give a number above 0")
-    if arguments["low_pass"] and arguments["high_pass"] and arguments["low_pass"] <= arguments["high_pass"]:
-        parser.error("argument --low-pass: give a frequency above --high-pass")
-    arguments["cleaning"] = {name: arguments.pop(name) for name in CLEANING_OPTIONS}
-    return arguments
+    parser.add_argument(
+        "--memory-shortage",
+        choices=("error", "warn"),
+        default="error",
+        help="what to do when the predicted peak is more than what is available (default: error)",
+    )
+    return parse_extraction_options(parser)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,11 @@ rule extract_regions:
         # Peak memory is a result, and that of six workers is not that of one.
         n_jobs=config["n_jobs"],
         cleaning=cleaning_options,
+        shortage=config["memory_shortage"],
         code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
     shell:
         "measure_memory.py --trace {output.trace} --summary {output.summary} --include {output.facts} --"
         " extract_regions.py --strategy {wildcards.strategy} --image {input.image} --masks {input.masks}"
         " --regions {input.regions} --out {params.folder} --n-jobs {threads} {params.cleaning}"
+        " --memory-shortage {params.shortage}"
         " 2>&1 | tee {log} >&2"

@@ -1,5 +1,6 @@
 """A memory map of the uncompressed image, whose pages the workers share through the operating system's cache."""
 
+import mmap as memory_mapping
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,7 @@ from joblib import Parallel, delayed
 from roistream.cleaning import Cleaning, collect, region_time_series
 from roistream.errors import UserError
 from roistream.regions import Mask
-from roistream.strategies.numpy_indexing import load_mask
-from roistream.volumes import inspect
+from roistream.volumes import BLOCK_BYTES, inspect
 
 
 def mmap(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
@@ -22,11 +22,26 @@ def mmap(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) ->
 
 
 def map_and_index(image: Path, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int]:
-    """Extract one region from the map.
+    """Extract one region from the map, some volumes at a time.
 
-    Index first, scale then: scaling a map would load all of it. Value by value it is the same arithmetic.
+    Pages that have been touched stay in the process, and with the pages around them they are soon most of the image; after
+    each window, a block of volumes, they are given back to the page cache. Values are scaled after indexing: value by value it
+    is the same arithmetic, and scaling a map would load all of it.
     """
     source = inspect(image)
     stored = nib.load(image).dataobj.get_unscaled()
-    stored = stored.reshape((*source.grid, source.n_volumes), order="F")
-    return region_time_series(source.layout.scaled(stored[load_mask(mask)].T), cleaning)
+    volumes = stored.reshape((source.layout.n_voxels, source.n_volumes), order="F").T
+    values = np.empty((source.n_volumes, mask.voxels.size), stored.dtype)
+    n_volumes = max(1, BLOCK_BYTES // source.layout.volume_bytes)
+    for first in range(0, source.n_volumes, n_volumes):
+        window = slice(first, first + n_volumes)
+        np.take(volumes[window], mask.voxels, axis=1, out=values[window])
+        mapping_of(stored).madvise(memory_mapping.MADV_DONTNEED)
+    return region_time_series(source.layout.scaled(values), cleaning)
+
+
+def mapping_of(array: np.ndarray) -> memory_mapping.mmap:
+    """Find the map that an array is a view of."""
+    while not isinstance(array, memory_mapping.mmap):
+        array = array.base
+    return array

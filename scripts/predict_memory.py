@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Predict what each strategy would take to extract regions, before anything is run.
+
+    python scripts/predict_memory.py --image IMG --masks M… --n-jobs N [cleaning options]
+
+Reads headers and masks only.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from roistream.command_line import add_extraction_options, parse_extraction_options
+from roistream.limits import available_memory
+from roistream.prediction import predict_peaks_mib
+from roistream.regions import read_mask
+from roistream.reporting import reporting
+from roistream.strategies import STRATEGIES
+from roistream.volumes import inspect
+
+
+def predict_memory(
+    image: Path, masks: Sequence[Path], n_jobs: int = 1, confounds: Sequence[Path] = (), cleaning: dict | None = None
+) -> str:
+    """Word a table of the predicted peaks of all strategies.
+
+    Parameters
+    ----------
+    image : path
+        4D image.
+    masks : sequence of path
+        Binary masks on its grid.
+    n_jobs : int
+        Parallel workers.
+    confounds : sequence of path
+        Only whether there are any is of interest.
+    cleaning : dict, optional
+        Cleaning options, see `roistream.cleaning.Cleaning`; none by default.
+
+    Returns
+    -------
+    str
+        Tab-separated: strategy, peak PSS of the process tree in MiB, and whether that fits into this machine (or control
+        group, or SLURM job); then what is available.
+
+    Raises
+    ------
+    UserError
+        The image or a mask is unusable.
+    """
+    source = inspect(image)
+    n_voxels = [np.count_nonzero(read_mask(mask, source.grid, source.affine)) for mask in masks]
+    predicted = predict_peaks_mib(source, n_voxels, n_jobs, {**(cleaning or {}), "confounds": bool(confounds)})
+    available = available_memory()
+    lines = ["strategy\tpredicted_mib\tfits"]
+    for name in STRATEGIES:
+        if name not in predicted:
+            lines.append(f"{name}\tn/a\tcannot smooth")
+        else:
+            fits = "unknown" if available is None else "yes" if predicted[name] <= available.mib else "no"
+            lines.append(f"{name}\t{predicted[name]:.0f}\t{fits}")
+    if available is not None:
+        lines.append(f"# {available.mib:.0f} MiB are available: {available.limited_by}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Predict the peak memory of each strategy before anything is run.")
+    add_extraction_options(parser)
+    options = parse_extraction_options(parser)
+    with reporting():
+        print(predict_memory(**options))
