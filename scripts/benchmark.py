@@ -73,6 +73,8 @@ class Data:
         The same image without compression.
     longer : dict
         Images several times as long, by that number.
+    shorter : dict
+        Images of the first runs only, by their number, compressed and plain.
     atlas, resampled : path
         64 labels, on their own grid and on the image's.
     masks, finer_masks : list of path
@@ -85,6 +87,7 @@ class Data:
     run_lengths: Path
     plain: Path
     longer: dict[int, Path]
+    shorter: dict[int, tuple[Path, Path]]
     atlas: Path
     resampled: Path
     masks: list[Path]
@@ -114,22 +117,32 @@ def prepare(bench: Bench) -> Data:
     with (folder / targets[0]).open(newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
     runs = [folder / row["run"] for row in rows]
-    longer = {}
-    for factor in size.factors:
-        longer[factor] = bench.workdir / f"times-{factor}" / image.name
-        if outdated(longer[factor], image):
-            lengths = longer[factor].with_name("runs.tsv")
-            make(bench.function("concatenate_runs", runs=runs * factor, image=longer[factor], run_lengths=lengths))
-    plain = bench.workdir / "plain" / image.name.removesuffix(".gz")
-    if outdated(plain, image):
-        make(bench.function("decompress_image", compressed=image, plain=plain))
+
+    def other_length(folder: str, parts: Sequence[Path]) -> Path:
+        path = bench.workdir / folder / image.name
+        if outdated(path, image):
+            make(bench.function("concatenate_runs", runs=parts, image=path, run_lengths=path.with_name("runs.tsv")))
+        return path
+
+    def decompressed(folder: str, compressed: Path) -> Path:
+        path = bench.workdir / folder / image.name.removesuffix(".gz")
+        if outdated(path, compressed):
+            make(bench.function("decompress_image", compressed=compressed, plain=path))
+        return path
+
+    longer = {factor: other_length(f"times-{factor}", runs * factor) for factor in size.factors}
+    shorter = {}
+    for n_runs in (1, len(runs) // 2):
+        compressed = other_length(f"runs-{n_runs}", runs[:n_runs])
+        shorter[n_runs] = compressed, decompressed(f"runs-{n_runs}", compressed)
     return Data(
         n_volumes=sum(int(row["n_volumes"]) for row in rows),
         runs=runs,
         image=image,
         run_lengths=folder / targets[0],
-        plain=plain,
+        plain=decompressed("plain", image),
         longer=longer,
+        shorter=shorter,
         atlas=folder / "resources/simulated/atlas_scale064_dseg.nii.gz",
         resampled=folder / results / "atlas_dseg.nii.gz",
         masks=[folder / results / f"masks/region-{label}_mask.nii.gz" for label in range(1, 65)],
@@ -248,6 +261,18 @@ def temporary_copy(bench: Bench, image: Path, mib: float) -> Iterator[Path | Non
         plain.unlink(missing_ok=True)
 
 
+def prediction(bench: Bench, data: Data) -> list[dict]:
+    """Let every strategy work on three lengths of image with two numbers of workers, to hold the prediction against it."""
+    commands = {}
+    for n_jobs in (2, bench.size.n_jobs):
+        for compressed, plain in (*data.shorter.values(), (data.image, data.plain)):
+            for name, strategy in STRATEGIES.items():
+                image = plain if strategy.uncompressed else compressed
+                row = f"{name}, {image.parent.name}, {n_jobs} jobs"
+                commands[row] = bench.extraction(name, image, data.masks[: bench.size.n_regions], n_jobs)
+    return bench.rounds("prediction", commands, repeats=1)
+
+
 def rules(bench: Bench, data: Data) -> list[dict]:
     """Call the functions of the other rules' scripts; the downloads need the internet and are left out."""
     names = {label: f"region-{label}" for label in range(1, len(data.masks) + 1)}
@@ -285,7 +310,7 @@ def rules(bench: Bench, data: Data) -> list[dict]:
     )
 
 
-EXPERIMENTS = (strategies, growth, cleaning, concatenation, address_space, rules)
+EXPERIMENTS = (strategies, growth, cleaning, concatenation, prediction, address_space, rules)
 
 
 def check_memory(bench: Bench, data: Data) -> None:

@@ -49,7 +49,7 @@ the embedded default's simulated subjects, {n_subjects} of them, with runs as lo
   `nifti_masker_in_memory`, `numpy_path`). A shorter peak may be missed. A look at a GiB takes about 13 ms of one core:
   wall times of those three are too long by up to a tenth, which is why they are looked at less often.
 - `mmap` works on an uncompressed copy, and the making of that copy ([below](#the-other-steps-of-the-workflow)) is not
-  in its wall time. Its PSS is mostly page cache, which the system can take back.
+  in its wall time.
 - `NiftiLabelsMasker` does less than the strategies, one mean for each region, but of all 64 regions in one pass.
 - The simulated data compress as the real ones do: zeros outside the brain, noise inside. Data that compress better are
   decompressed faster.
@@ -201,6 +201,16 @@ def judge_others(results: dict) -> list[Bar]:
         if ours == "stream":
             same = rows[ours]["identical"]
             bars.append(Bar("… its time series", "identical, bit by bit", "identical" if same else "others", same))
+    errors = [predicted_error(row) for row in results["prediction"]]
+    measured = f"{min(errors):+.0%} to {max(errors):+.0%} in {len(errors)} cases"
+    bars.append(
+        Bar(
+            "predicted peak against the measured one",
+            "−5 % to +40 %",
+            measured,
+            -0.05 <= min(errors) <= max(errors) <= 0.4,
+        )
+    )
     limited = named(results["address_space"])
     size = f"{limited['stream']['image_mib'] / 1024:.1f} GiB image, address space limited to 1 GiB"
     failed = [name for name, row in limited.items() if row["runs"][0]["exit_status"] and name != "stream"]
@@ -210,6 +220,11 @@ def judge_others(results: dict) -> list[Bar]:
     bars.append(Bar(f"{size}: `stream`", "finishes", "finishes" if finished else "fails", finished))
     bars.append(Bar("… the other strategies", "failures are one clear sentence", measured, not unclear))
     return bars
+
+
+def predicted_error(row: dict) -> float:
+    """Give by which share of the measured peak (PSS) the predicted one is above it."""
+    return row["predicted_mib"] / middle(row, "peak_pss_mib") - 1
 
 
 def one_sentence(run: dict) -> bool:
@@ -298,6 +313,27 @@ def word_growth(results: dict) -> str:
     return "## Longer images, more regions\n\n" + table(columns, cells)
 
 
+def word_prediction(results: dict) -> str:
+    """Word the experiment on predicted memory, a line for each case."""
+    cells = [
+        [
+            row["name"],
+            f"{row['n_volumes']:,}",
+            str(row["n_jobs"]),
+            mebibytes(row["predicted_mib"]),
+            spread(row, "peak_pss_mib"),
+            f"{predicted_error(row):+.0%}",
+        ]
+        for row in results["prediction"]
+    ]
+    columns = ["", "volumes", "jobs", "predicted, MiB", "measured PSS, MiB", "predicted above"]
+    return (
+        "## Predicted memory\n\n"
+        "What `scripts/roistream/prediction.py` says from the header, the regions' voxels and the number of jobs, before\n"
+        "anything is loaded, against what was then measured once.\n\n" + table(columns, cells)
+    )
+
+
 def word_others(results: dict) -> list[str]:
     """Word the remaining experiments, each with its heading."""
     columns = ["", "peak PSS, MiB", "peak RSS, MiB", "wall, s"]
@@ -325,6 +361,7 @@ def word_others(results: dict) -> list[str]:
         f"## Smoothing and cleaning: {count(results['size']['n_regions'], 'region')}, {count(options['n_jobs'], 'job')}\n\n"
         f"`{options['words']}`{per_run}.\n\n" + figures(results["cleaning"]),
         "## Concatenation of the runs\n\n" + figures(results["concatenation"]),
+        word_prediction(results),
         f"## Too little memory: {limit['address_space_mib']} MiB of address space, {limit['n_jobs']} jobs\n\n"
         f"The image has {limited[0]['n_volumes']:,} volumes, {limited[0]['image_mib']:,.0f} MiB raw. No process may have more\n"
         f"address space than that (`ulimit -v`), nor the command more than {limit['seconds']} s.\n\n{note}"
@@ -435,12 +472,12 @@ def draw_dots(axes: Axes, rows: Sequence[dict], key: str) -> None:
 
 
 def draw_growth(axes: Axes, rows: Sequence[dict]) -> None:
-    """Draw the peak of `stream` and the size of its output over the image's size, and the image's size itself."""
+    """Draw the peak of `stream`, the size of its output and the image's own size over the image's size."""
     fewest = min(row["n_regions"] for row in rows)
     rows = sorted((row for row in rows if row["n_regions"] == fewest), key=lambda row: row["n_volumes"])
     sizes = [row["image_mib"] for row in rows]
     peaks, outputs = ([middle(row, key) for row in rows] for key in ("peak_pss_mib", "output_mib"))
-    top = 1.35 * max(peaks)
+    top = 1.35 * max(peaks + outputs)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.plot([0, top], [0, top], color=NEUTRAL, linestyle="--", linewidth=1.5)
     axes.annotate(
@@ -449,8 +486,9 @@ def draw_growth(axes: Axes, rows: Sequence[dict]) -> None:
     colour = strategy_colour("stream")
     axes.plot(sizes, outputs, color=colour, marker="o", markersize=7, linestyle=":", markerfacecolor="white")
     axes.plot(sizes, peaks, color=colour, marker="o", markersize=9, linewidth=2)
-    for values, height, weight in ((peaks, 9, "bold"), (outputs, -16, "normal")):
-        for size, value in zip(sizes, values, strict=True):
+    for values, height, weight in ((peaks, -17, "bold"), (outputs, 9, "normal")):
+        # The first two lie too close together for two labels each.
+        for size, value in [*zip(sizes, values, strict=True)][0 if values is peaks else 1 :]:
             axes.annotate(
                 format_value(value),
                 (size, value),
@@ -461,8 +499,8 @@ def draw_growth(axes: Axes, rows: Sequence[dict]) -> None:
                 fontweight=weight,
             )
     for name, values, height, side in (
-        ("peak memory", peaks, 14, "right"),
-        ("of which the\ntime series", outputs, -20, "left"),
+        ("peak memory", peaks, 11, "left"),
+        ("the time series,\nwritten while reading", outputs, 24, "right"),
     ):
         place = ((sizes[-2] + sizes[-1]) / 2, (values[-2] + values[-1]) / 2)
         axes.annotate(
@@ -476,6 +514,6 @@ def draw_growth(axes: Axes, rows: Sequence[dict]) -> None:
         )
     axes.set_xticks(sizes, [f"{size:,.0f}\n{row['n_volumes']:,} vol." for size, row in zip(sizes, rows, strict=True)])
     axes.set_xlim(0, 1.12 * sizes[-1])
-    axes.set_ylim(-0.12 * max(peaks), top)
-    axes.set_ylabel("PSS, MiB", color=INK)
+    axes.set_ylim(-0.12 * top, top)
+    axes.set_ylabel("MiB", color=INK)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}" if value >= 0 else "")

@@ -100,7 +100,9 @@ class Bench:
     repeats: int
     size: Size
 
-    def rounds(self, title: str, commands: dict[str, Command], limit: Limit | None = None) -> list[dict]:
+    def rounds(
+        self, title: str, commands: dict[str, Command], limit: Limit | None = None, repeats: int | None = None
+    ) -> list[dict]:
         """Measure all commands in turn, then all of them again, so that a drift of the machine hits all alike.
 
         Parameters
@@ -111,6 +113,8 @@ class Bench:
             The commands by the names of their rows in the report.
         limit : Limit, optional
             Measure once, under this limit; a command may then fail.
+        repeats : int, optional
+            How often everything is measured, if not so often as the rest.
 
         Returns
         -------
@@ -123,7 +127,7 @@ class Bench:
             A command failed.
         """
         rows = {name: {"name": name, "runs": []} for name in commands}
-        repeats = 1 if limit else self.repeats
+        repeats = 1 if limit else repeats or self.repeats
         for repeat in range(repeats):
             for name, command in commands.items():
                 run = self.measure_once(command, limit)

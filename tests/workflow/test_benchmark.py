@@ -11,7 +11,7 @@ from conftest import ROOT
 from roistream.benchmark_report import Bar, judge
 from roistream.strategies import STRATEGIES
 
-EXPERIMENTS = ("strategies", "growth", "cleaning", "concatenation", "address_space", "rules")
+EXPERIMENTS = ("strategies", "growth", "cleaning", "concatenation", "prediction", "address_space", "rules")
 
 
 def benchmark(*arguments, **options):
@@ -153,6 +153,10 @@ def invented():
         ],
         "cleaning": [row("nifti_masker_path", {"wall_s": 4}), row("stream", {"peak_pss_mib": 300})],
         "concatenation": [row("concat_imgs", {"wall_s": 4}), row("concatenate_runs", {"peak_pss_mib": 120})],
+        "prediction": [
+            row("low", {"peak_pss_mib": 100}, predicted_mib=95.0),
+            row("high", {"peak_pss_mib": 100}, predicted_mib=140.0),
+        ],
         "address_space": [row(name, failed if name != "stream" else {}, image_mib=8880) for name in STRATEGIES],
     }
 
@@ -192,6 +196,8 @@ def change(results, experiment, name, **figures):
         ("cleaning", "stream", {"identical": False}, ["… its time series"]),
         ("concatenation", "concatenate_runs", {"peak_pss_mib": 121}, ["concatenation"]),
         ("concatenation", "concat_imgs", {"wall_s": 3.9}, ["… against `concat_imgs`"]),
+        ("prediction", "low", {"peak_pss_mib": 100.1}, ["predicted peak"]),
+        ("prediction", "high", {"peak_pss_mib": 99.9}, ["predicted peak"]),
         ("address_space", "stream", {"exit_status": 1}, ["8.7 GiB image"]),
         ("address_space", "mmap", {"exit_status": 1, "n_lines": 2}, ["… the other strategies"]),
         ("address_space", "mmap", {"exit_status": 134, "message": ""}, ["… the other strategies"]),
