@@ -75,19 +75,28 @@ class Submission:
         return self.start < other.end and other.start < self.end
 
 
+WIDTH = 200
+"""Of a column in the list of jobs."""
+
+
 def submissions(name):
     """List the jobs of a name, those that have ended too, in the order of their submission."""
     fields = ("JobID", "Name", "Comment", "State", "MinMemory", "NumCPUs", "StartTime", "EndTime")
+    columns = ",".join(f"{field}:{WIDTH}" for field in fields)
     listed = subprocess.run(
-        ["squeue", "--noheader", "--states=all", f"--name={name}", "--sort=i"]
-        + ["--Format", ",".join(f"{field}:200" for field in fields)],
+        ["squeue", "--noheader", "--states=all", f"--name={name}", "--sort=i", "--Format", columns],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     ).stdout.splitlines()
-    rows = [[line[200 * k : 200 * (k + 1)].strip() for k in range(len(fields))] for line in listed]
+    rows = [[line[WIDTH * k : WIDTH * (k + 1)].strip() for k in range(len(fields))] for line in listed]
     return [
-        Submission(*row[:4], mebibytes(row[4]), int(row[5]), *(None if t == "N/A" else datetime.fromisoformat(t) for t in row[6:]))
+        Submission(
+            *row[:4],
+            mebibytes(row[4]),
+            int(row[5]),
+            *(None if t == "N/A" else datetime.fromisoformat(t) for t in row[6:]),
+        )
         for row in rows
     ]
 

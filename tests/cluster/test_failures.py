@@ -74,7 +74,15 @@ def test_a_job_that_takes_too_much_is_killed_and_succeeds_with_more(slurm, tmp_p
     nib.Nifti1Image(labels, AFFINE).to_filename(folder / "atlas.nii.gz")
     write_table(folder / "runs.tsv", [("long", "run.nii")])
     write_config(folder, regions="all", strategies=["stream"])
-    ended = run(folder, "slurm", "--default-resources", "runtime=10", "job_overhead=0", "--set-resources", "concatenate_runs:mem_mb=700")
+    ended = run(
+        folder,
+        "slurm",
+        "--default-resources",
+        "runtime=10",
+        "job_overhead=0",
+        "--set-resources",
+        "concatenate_runs:mem_mb=700",
+    )
     assert ended.status == 0, ended.output
     attempts = [job for job in submissions_of(ended) if "extract_regions" in job.comment]
     peak = predicted_mib(folder, "long")
