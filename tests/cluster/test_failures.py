@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from cluster.conftest import (
-    OVERHEAD_MIB,
     assert_same_results,
     command,
     local_copy,
@@ -44,20 +43,6 @@ def predicted_mib(folder, image):
     below = folder / "results" / image
     n_voxels = [region.n_voxels for region in read_regions(below / "regions.tsv")]
     return predict_peak_mib("stream", inspect(below / f"{image}_bold.nii.gz"), n_voxels, 1, {})
-
-
-def test_the_request_grows_with_each_attempt(small):
-    """Snakemake evaluates a request for an attempt; which one it is can be given to a dry run."""
-    _, expected = small
-    peak = predicted_mib(expected, "sub-00")
-    profile = ["--default-resources", f"job_overhead={OVERHEAD_MIB}"]
-    for attempt, growth in ((1, 1), (2, 1.5), (3, 2)):
-        ended = snakemake(
-            expected, "--dry-run", "--force", "results/sub-00/stream/memory.json", "--attempt", attempt, *profile,
-            "--configfile", expected / "study.yaml",
-        )  # fmt: skip
-        [asked] = re.findall(r"rule extract_regions:(?:\n    .*)* mem_mb=(\d+)", ended.output)
-        assert int(asked) == math.ceil(peak * growth) + OVERHEAD_MIB
 
 
 def test_a_job_that_takes_too_much_is_killed_and_succeeds_with_more(slurm, tmp_path):

@@ -134,8 +134,10 @@ def memory_of(peak_mib, mib_per_million_voxels=0):
 
 @cache
 def voxels_of(image):
-    """Count the voxels of a volume; runs that are not there yet are ADHD's, or as large."""
-    return inspect(RUNS[image][0].path).layout.n_voxels if config["dataset"] not in ("simulated", "adhd") else math.prod(adhd.GRID)
+    """Count the voxels of a volume; those of ADHD are known before the runs are there."""
+    if config["dataset"] in ("simulated", "adhd"):
+        return math.prod(adhd.GRID)
+    return inspect(RUNS[image][0].path).layout.n_voxels
 
 
 def extraction_memory(wildcards, input, attempt, threads):
