@@ -5,6 +5,7 @@ python scripts/benchmark_dry_run.py --workdir .benchmark/many 100 300 1000
 """
 
 import argparse
+import contextlib
 import cProfile
 import os
 import pstats
@@ -68,10 +69,8 @@ def profile_dry_run(folder: Path, strategies: str, n_functions: int) -> None:
 
     profiler = cProfile.Profile()
     sys.argv = dry_run_command(folder, strategies)[2:]
-    try:
+    with contextlib.suppress(SystemExit):
         profiler.runcall(main)
-    except SystemExit:
-        pass
     pstats.Stats(profiler).sort_stats("tottime").print_stats(n_functions)
 
 

@@ -349,7 +349,9 @@ def test_nothing_of_the_program_stays_behind(outputs):
 
 def test_being_stopped_and_continued_is_no_request_to_stop(outputs):
     """As by Ctrl-Z, or by a scheduler that suspends jobs."""
-    with subprocess.Popen(program(outputs, ["sleep", "1.5"], "--interval", "0.1"), stderr=subprocess.DEVNULL) as running:
+    with subprocess.Popen(
+        program(outputs, ["sleep", "1.5"], "--interval", "0.1"), stderr=subprocess.DEVNULL
+    ) as running:
         wait_until(psutil.Process(running.pid).children)
         for _ in range(3):
             time.sleep(0.15)
