@@ -3,15 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint benchmark clean
+.PHONY: run test test-cluster lint benchmark clean
 
 # The embedded default: simulated subjects, all strategies, the comparison below results/large_fmri/.
 run: $(VENV)/run.done
 	$(BIN)/snakemake --cores 6
 
-# The whole test suite.
+# The whole test suite. What needs a cluster is skipped where there is no SLURM, and by anyone but root.
 test: $(VENV)/dev.done
 	$(BIN)/python -m pytest
+
+# The tests on a real SLURM alone, which they start and stop; its packages: tests/cluster/cluster.sh install
+test-cluster: $(VENV)/dev.done
+	ROISTREAM_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .

@@ -158,7 +158,9 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
                     found = [root, *root.children(recursive=True)]
                     # The children of a root that has ended meanwhile cannot be found; keep those known.
                     tree = found if process.poll() is None else tree
-                elif received.si_signo != signal.SIGCHLD:
+                elif received.si_signo in _STOP_SIGNALS:
+                    # Any other number than SIGCHLD's is none: Python makes it up when this process is stopped and continued
+                    # (Ctrl-Z, a scheduler that suspends jobs) and its time is over.
                     stopped_by = received.si_signo
                     _end(tree)
             wall_s = time.monotonic() - start_s

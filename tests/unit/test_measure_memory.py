@@ -345,3 +345,18 @@ def test_nothing_of_the_program_stays_behind(outputs):
 
     assert helpers
     wait_until(lambda: all(has_ended(process.pid) for process in helpers))
+
+
+def test_being_stopped_and_continued_is_no_request_to_stop(outputs):
+    """As by Ctrl-Z, or by a scheduler that suspends jobs."""
+    with subprocess.Popen(
+        program(outputs, ["sleep", "1.5"], "--interval", "0.1"), stderr=subprocess.DEVNULL
+    ) as running:
+        wait_until(psutil.Process(running.pid).children)
+        for _ in range(3):
+            time.sleep(0.15)
+            running.send_signal(signal.SIGSTOP)
+            time.sleep(0.15)
+            running.send_signal(signal.SIGCONT)
+    assert running.returncode == 0
+    assert "exit_status" not in read_summary(outputs)

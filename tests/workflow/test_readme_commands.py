@@ -17,7 +17,9 @@ from roistream.strategies import STRATEGIES
 from workflow.conftest import ATLAS_AFFINE, BLOCKS, GRID, TIMEOUT_S, copy_project, save_atlas
 
 README = (ROOT / "README.md").read_text("utf-8")
-COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+ALL_COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [command for command in ALL_COMMANDS if "--profile" not in command]
+"""Without those that need a cluster: tests/cluster has one."""
 
 
 def examples(language):

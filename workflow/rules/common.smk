@@ -1,10 +1,13 @@
 # The validated config, turned into the tables and functions that the rules use.
 
+import errno
+import math
 import os
 import re
 import shlex
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -16,10 +19,12 @@ sys.path.insert(0, str(SCRIPTS))
 from roistream import adhd
 from roistream.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
 from roistream.errors import UserError
+from roistream.prediction import predict_peak_mib
 from roistream.provenance import code_digest
-from roistream.regions import read_label_names, read_labels, select_labels
+from roistream.regions import read_label_names, read_labels, read_regions, select_labels
 from roistream.runs import Run, read_runs_table
 from roistream.strategies import STRATEGIES as REGISTRY
+from roistream.volumes import describe, inspect
 
 # Shell commands find our programs, and run them in the interpreter that runs Snakemake, also when nothing is activated. A
 # job's conda environment, if Snakemake makes one, comes before both.
@@ -113,6 +118,47 @@ def cleaning_options(wildcards):
     return " ".join(words)
 
 
+def overhead_mib():
+    """Look up what a cluster's job takes beside the program of its rule: a profile tells, see workflow/profiles."""
+    given = workflow.resource_settings.default_resources
+    return int(dict(pair.split("=", 1) for pair in given.args).get("job_overhead", 0)) if given else 0
+
+
+def request_mb(peak_mib, attempt):
+    """Ask for a peak, and for half of it more with each further attempt. What ``mem_mb`` counts are MiB to a scheduler."""
+    return math.ceil(peak_mib * (1 + attempt) / 2) + OVERHEAD_MIB
+
+
+def memory_of(peak_mib, mib_per_million_voxels=0):
+    """Make the request of a step that takes as much for every image, or more for a finer grid (docs/scaling.md)."""
+
+    def mem_mb(wildcards, attempt):
+        finest = max(ATLAS_VOXELS, voxels_of(wildcards.image)) if mib_per_million_voxels else 0
+        return request_mb(peak_mib + mib_per_million_voxels * finest / 1e6, attempt)
+
+    return mem_mb
+
+
+@cache
+def voxels_of(image):
+    """Count the voxels of a volume; those of ADHD are known before the runs are there."""
+    if config["dataset"] in ("simulated", "adhd"):
+        return math.prod(adhd.GRID)
+    return inspect(RUNS[image][0].path).layout.n_voxels
+
+
+def extraction_memory(wildcards, input, attempt, threads):
+    """Make the request of an extraction, when the image and its regions are there: until then Snakemake calls it TBD."""
+    image = Path(f"results/{wildcards.image}/{wildcards.image}_bold.nii.gz")
+    if not image.exists():
+        # Of an input, or Snakemake takes it for a mistake; the image is none of the strategy that reads a copy.
+        raise FileNotFoundError(errno.ENOENT, "is not there yet", input.regions)
+    n_voxels = [region.n_voxels for region in read_regions(input.regions)]
+    return request_mb(
+        predict_peak_mib(wildcards.strategy, inspect(image), n_voxels, threads, config["cleaning"]), attempt
+    )
+
+
 def code_of(script):
     """Make a job's result depend on its script and on the modules that it imports."""
     return code_digest(SCRIPTS / script)
@@ -136,6 +182,8 @@ ATLAS = {
     "simulated": f"resources/simulated/atlas_scale{config['resolution']:03}_dseg.nii.gz",
     "basc": f"resources/basc/basc_scale{config['resolution']:03}_dseg.nii.gz",
 }.get(config["atlas"], config["atlas"])
+ATLAS_VOXELS = 0 if config["atlas"] in ("simulated", "basc") else describe(Path(config["atlas"]), 3)[0].layout.n_voxels
+OVERHEAD_MIB = overhead_mib()
 
 
 wildcard_constraints:

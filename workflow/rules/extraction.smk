@@ -19,6 +19,8 @@ rule extract_regions:
     conda:
         "../../envs/imaging.yaml"
     threads: config["n_jobs"]
+    resources:
+        mem_mb=extraction_memory,
     params:
         folder="results/{image}/{strategy}",
         # Peak memory is a result, and that of six workers is not that of one.

@@ -28,6 +28,8 @@ rule simulate_adhd:
         "logs/simulate_adhd/{subject}.log",
     conda:
         "../../envs/imaging.yaml"
+    resources:
+        mem_mb=memory_of(240),
     params:
         n_volumes=config["n_volumes"],
         seed=config["seed"],
@@ -46,6 +48,8 @@ rule concatenate_runs:
         "logs/concatenate_runs/{image}.log",
     conda:
         "../../envs/imaging.yaml"
+    resources:
+        mem_mb=memory_of(65),
     params:
         # Snakemake looks at the set of inputs only; here their order matters.
         order=lambda wildcards: [str(run.path) for run in RUNS[wildcards.image]],
@@ -63,6 +67,8 @@ rule decompress_image:
         "logs/decompress_image/{image}.log",
     conda:
         "../../envs/imaging.yaml"
+    resources:
+        mem_mb=memory_of(55),
     params:
         code=code_of("decompress_image.py"),
     script:

@@ -25,6 +25,8 @@ rule simulate_atlas:
         "logs/simulate_atlas/scale{scale}.log",
     conda:
         "../../envs/imaging.yaml"
+    resources:
+        mem_mb=memory_of(240),
     params:
         n_parcels=lambda wildcards: int(wildcards.scale),
         seed=config["seed"],
@@ -43,6 +45,8 @@ rule resample_atlas:
         "logs/resample_atlas/{image}.log",
     conda:
         "../../envs/imaging.yaml"
+    resources:
+        mem_mb=memory_of(170, mib_per_million_voxels=60),
     params:
         code=code_of("resample_atlas.py"),
     script:
@@ -60,6 +64,8 @@ rule split_masks:
         "logs/split_masks/{image}.log",
     conda:
         "../../envs/imaging.yaml"
+    resources:
+        mem_mb=memory_of(50, mib_per_million_voxels=60),
     params:
         names=NAMES,
         empty_regions=config["empty_regions"],
