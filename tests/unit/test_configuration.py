@@ -132,6 +132,7 @@ WRONG = {
     "empty_regions": ["drop", None, True],
     "strategies": [[], "stream", ["stream", "stream"], [1], None],
     "n_jobs": [0, -1, 6.0, "all", None],
+    "memory_shortage": ["ignore", None, True],
     "cleaning": [None, [], "detrend", True],
     "data_dir": [1, ["a"]],
     "adhd_url": ["ftp://example.org/", "example.org", 1],

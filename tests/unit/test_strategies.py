@@ -188,13 +188,37 @@ def test_stream_writes_in_batches(tmp_path, masks, rng, monkeypatch, n_volumes):
 
 def test_stream_keeps_its_arrays_in_files_of_the_folder(tmp_path, masks, rng):
     run = save_run(tmp_path / "run.nii.gz", rng.standard_normal((*GRID, 9)).astype(np.float32))
-    left_behind = tmp_path / "out/.partial-stream/0.npy"
+    left_behind = tmp_path / "out/.partial-stream-x/0.npy"
     left_behind.parent.mkdir(parents=True)
     left_behind.write_bytes(b"what a killed process left")
     for array in streaming.stream(run, located(run, masks), 1, Cleaning(), tmp_path / "out"):
+        assert not left_behind.exists()
         assert Path(array.filename).parent.parent == tmp_path / "out"
         assert np.array_equal(np.load(array.filename), array)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_stream_that_was_given_up_fails_and_spoils_nothing(tmp_path, masks, rng, monkeypatch):
+    """On a cluster it may run on while its successor is at work in the same folder."""
+    run = save_run(tmp_path / "run.nii.gz", rng.standard_normal((*GRID, 9)).astype(np.float32))
+    monkeypatch.setattr(streaming, "BATCH_BYTES", 1)  # a batch for each volume
+    monkeypatch.setattr(streaming, "read_blocks", lambda image: read_blocks(image, 1000))
+    arguments = (run, located(run, masks), 1, Cleaning(), tmp_path / "out")
+    append, successors = streaming.append, []
+
+    def overtaken(*files):
+        """Append; before the third time let a successor do all of its work."""
+        if len(successors) == 2:
+            monkeypatch.setattr(streaming, "append", append)
+            successors.append([array.copy() for array in streaming.stream(*arguments)])
+        successors.append(None)
+        append(*files)
+
+    monkeypatch.setattr(streaming, "append", overtaken)
+    with pytest.raises(FileNotFoundError):
+        list(streaming.stream(*arguments))
+    assert all(map(np.array_equal, successors[2], assert_conforms(streaming.stream, run, masks)))
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_the_registry_names_its_functions():

@@ -172,6 +172,9 @@ with users_mistakes():
     RUNS = find_runs()
     NAMES = find_names()
     STRATEGIES = chosen_strategies(config["strategies"])
+    ATLAS_VOXELS = 0
+    if config["atlas"] not in ("simulated", "basc"):
+        ATLAS_VOXELS = describe(Path(config["atlas"]), 3)[0].layout.n_voxels
     check_cleaning(config["cleaning"], STRATEGIES, [run for runs in RUNS.values() for run in runs])
 
 IMAGES = list(RUNS)
@@ -182,7 +185,6 @@ ATLAS = {
     "simulated": f"resources/simulated/atlas_scale{config['resolution']:03}_dseg.nii.gz",
     "basc": f"resources/basc/basc_scale{config['resolution']:03}_dseg.nii.gz",
 }.get(config["atlas"], config["atlas"])
-ATLAS_VOXELS = 0 if config["atlas"] in ("simulated", "basc") else describe(Path(config["atlas"]), 3)[0].layout.n_voxels
 OVERHEAD_MIB = overhead_mib()
 
 

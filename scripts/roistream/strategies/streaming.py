@@ -18,6 +18,9 @@ from roistream.volumes import Block, Image, inspect, read_blocks
 SMOOTHING_BLOCK_BYTES = 16 * 2**20
 """Budget of a block that is smoothed: nilearn makes several copies of it."""
 
+SCRATCH = ".partial-stream-"
+"""How the names of folders begin that hold the regions' files while they grow."""
+
 BATCH_BYTES = 8 * 2**20
 """Budget of the regions' values that are written at a time; two of these exist, one of them being written by a thread."""
 
@@ -49,15 +52,20 @@ def stream(
 
 @contextmanager
 def scratch_folder(folder: Path | None) -> Iterator[Path]:
-    """Make a folder for a while; its name is always the same, so that the next run clears up after one that was killed."""
+    """Make a folder for a while, after clearing up what killed processes have left there.
+
+    Its name is new each time: a process that was given up for dead, but still runs on some node of a cluster, must not append
+    to the files of its successor. It finds its own gone, and fails.
+    """
     if folder is None:
         with tempfile.TemporaryDirectory() as scratch:
             yield Path(scratch)
         return
     is_new = not folder.exists()
-    scratch = folder / ".partial-stream"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    for left_behind in folder.glob(f"{SCRATCH}*"):
+        shutil.rmtree(left_behind, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
     try:
         yield scratch
     finally:
