@@ -9,7 +9,8 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from roistream.cleaning import check_filter, parse_confounds, select_columns
+from roistream.cleaning import check_filter
+from roistream.confounds import parse_confounds, select_columns
 from roistream.errors import UserError
 from roistream.runs import Run
 from roistream.strategies import STRATEGIES

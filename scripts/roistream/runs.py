@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roistream.cleaning import count_confounds
+from roistream.confounds import count_confounds
 from roistream.errors import UserError
 from roistream.outputs import whole_file
 from roistream.volumes import Image, files_of, inspect

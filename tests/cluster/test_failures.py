@@ -39,26 +39,27 @@ def small(slurm, tmp_path_factory):
     return lambda folder: save_study(folder, 2), expected
 
 
-def predicted_mib(folder, image):
+def predicted_mib(folder, image, strategy):
     below = folder / "results" / image
     n_voxels = [region.n_voxels for region in read_regions(below / "regions.tsv")]
-    return predict_peak_mib("stream", inspect(below / f"{image}_bold.nii.gz"), n_voxels, 1, {})
+    return predict_peak_mib(strategy, inspect(below / f"{image}_bold.nii.gz"), n_voxels, 1, {})
 
 
 def test_a_job_that_takes_too_much_is_killed_and_succeeds_with_more(slurm, tmp_path):
     """Without the profile's overhead the first attempt has no room for Snakemake itself; the second has half as much more."""
     folder = tmp_path / "study"
     folder.mkdir()
-    grid, n_volumes = (40, 40, 40), 2000  # time series of 460 MiB
+    grid, n_volumes = (40, 40, 40), 4000  # 244 MiB, of which numpy_in_memory takes two
     values = np.zeros((*grid, n_volumes), np.uint8)
     values[:, :, ::2] = np.arange(n_volumes) % 251
     save_run(folder / "run.nii", values)
     labels = np.zeros(grid, np.int16)
-    labels[1:-1, 1:-1, :] = 1
-    labels[20:] *= 2
+    labels[10:20, 10:20, 10:20] = 1
+    labels[20:30, 10:20, 10:20] = 2
     nib.Nifti1Image(labels, AFFINE).to_filename(folder / "atlas.nii.gz")
     write_table(folder / "runs.tsv", [("long", "run.nii")])
-    write_config(folder, regions="all", strategies=["stream"])
+    # The job itself would refuse to start with so little.
+    write_config(folder, regions="all", strategies=["numpy_in_memory"], memory_shortage="warn")
     ended = run(
         folder,
         "slurm",
@@ -70,14 +71,14 @@ def test_a_job_that_takes_too_much_is_killed_and_succeeds_with_more(slurm, tmp_p
     )
     assert ended.status == 0, ended.output
     attempts = [job for job in submissions_of(ended) if "extract_regions" in job.comment]
-    peak = predicted_mib(folder, "long")
+    peak = predicted_mib(folder, "long", "numpy_in_memory")
     assert [job.mem_mib for job in attempts] == [math.ceil(peak), math.ceil(peak * 1.5)]
     assert attempts[0].state in ("OUT_OF_MEMORY", "FAILED")
     assert attempts[1].state == "COMPLETED"
     [log] = (folder / ".snakemake/slurm_logs/rule_extract_regions/long_stream").glob(f"{attempts[0].id}.log")
     assert re.search(r"oom.kill|out of memory|Exceeded job memory limit", log.read_text(), re.IGNORECASE)
     for label in (1, 2):
-        series = np.load(folder / f"results/long/stream/region-{label}_timeseries.npy")
+        series = np.load(folder / f"results/long/numpy_in_memory/region-{label}_timeseries.npy")
         assert np.array_equal(series, values[labels == label].T)
 
 

@@ -15,7 +15,8 @@ from nilearn.maskers import NiftiMasker
 from conftest import AFFINE, save_mask, save_run
 from roistream import adhd
 from roistream import cleaning as cleaning_module
-from roistream.cleaning import Cleaning, prepare_cleaning, read_confounds, shortest_filtered
+from roistream.cleaning import Cleaning, prepare_cleaning, shortest_filtered
+from roistream.confounds import read_confounds
 from roistream.errors import UserError
 from roistream.regions import Mask, find_voxels, read_mask
 from roistream.strategies import STRATEGIES

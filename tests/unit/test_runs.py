@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from conftest import AFFINE, ROOT, save_run
-from roistream.cleaning import parse_confounds
+from roistream.confounds import parse_confounds
 from roistream.errors import UserError
 from roistream.runs import Run, check_runs_fit, read_run_lengths, read_runs_table, write_run_lengths
 from roistream.volumes import inspect

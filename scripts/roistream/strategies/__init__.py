@@ -10,7 +10,8 @@ A strategy is a function ``(image, masks, n_jobs, cleaning) -> arrays``:
   C order of the mask.
 
 Every strategy returns identical arrays, those that ``NiftiMasker`` gives (tests/unit/test_strategies.py says so). To
-add one, write its file, enter it below, and everything else (config, comparison, figure, tests) picks it up here.
+add one, write its file, enter it below, say in `roistream.prediction` what it takes, and everything else (config, comparison,
+figure, tests) picks it up here.
 """
 
 import importlib
