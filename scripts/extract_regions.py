@@ -6,6 +6,7 @@ Knows nothing of measuring and works from a plain shell: python scripts/extract_
 
 import argparse
 import csv
+import errno
 import json
 import logging
 import zlib
@@ -126,9 +127,11 @@ def run_strategy(
     entry = STRATEGIES[strategy]
     try:
         yield from entry.load()(source.path, masks, n_jobs, cleaning, *([folder] if entry.streams else []))
-    except (EOFError, OSError, ValueError, zlib.error):
-        for _ in read_blocks(source):
-            pass
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        # What has nothing to do with the image is no reason to read it once more.
+        if getattr(error, "errno", None) not in (errno.ENOMEM, errno.ENOSPC):
+            for _ in read_blocks(source):
+                pass
         raise
 
 

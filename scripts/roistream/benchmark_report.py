@@ -208,7 +208,7 @@ def judge_others(results: dict) -> list[Bar]:
             "predicted peak against the measured one",
             "−5 % to +40 %",
             measured,
-            -0.05 <= min(errors) <= max(errors) <= 0.4,
+            round(min(errors), 4) >= -0.05 and round(max(errors), 4) <= 0.4,
         )
     )
     limited = named(results["address_space"])

@@ -25,7 +25,7 @@ MIB = 2**20
 
 # What programs take before they hold any data, in MiB: Linux, Python 3.11 and the versions in envs/, measured with an image
 # of 2 MiB. An interpreter of its own with …
-WITH_NUMPY = 33.0
+WITH_NUMPY = 31.0
 WITH_NIBABEL = 46.0
 WITH_SIGNAL = 153.0  # … nilearn.signal
 WITH_IMAGE = 165.0  # … nilearn.image, to smooth
@@ -186,8 +186,11 @@ def predict_stream(image: Image, sizes: Sizes, n_voxels: Sequence[int], smooths:
         block = min(max(SMOOTHING_BLOCK_BYTES / MIB, volume), sizes.flags * layout.widest)
         reading, program = 6 * block, WITH_IMAGE
     else:
-        block = min(BLOCK_BYTES / MIB, sizes.flags * layout.widest)
-        reading, program = (4 if scales else 2) * block, WITH_NIBABEL if scales else WITH_NUMPY
+        # Two buffers, one where a single block is all there is; and the scaled values.
+        everything = sizes.flags * layout.widest
+        block = min(BLOCK_BYTES / MIB, everything)
+        buffers = 1 if everything <= block else 2
+        reading, program = buffers * (2 if scales else 1) * block, WITH_NIBABEL if scales else WITH_NUMPY
     # The values picked from a block: as given, in the working type, flags.
     picked = max(1.0, block / volume) * wanted * (layout.dtype.itemsize + 9) / MIB
     reading += masks + batches + picked

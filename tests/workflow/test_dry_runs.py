@@ -220,6 +220,7 @@ def test_every_key_in_both_ways(tmp_path, small_data):
         "empty_regions": "keep",
         "strategies": ["shared_memory", "numpy_path"],
         "n_jobs": 2,
+        "memory_shortage": "warn",
         "cleaning": {"detrend": True, "low_pass": 0.1},
         "data_dir": "nilearn's data",
         "adhd_url": "https://localhost/mirror",
@@ -231,6 +232,13 @@ def test_every_key_in_both_ways(tmp_path, small_data):
     assert sorted(job.details["output"] for job in by_file) == sorted(job.details["output"] for job in by_command_line)
     assert counts(by_file) == {**PER_IMAGE, "fetch_adhd": 1, "fetch_basc": 1, "extract_regions": 2}
     assert masks_of(by_command_line) == [100, 3]
+
+
+@pytest.mark.parametrize("choice", ["error", "warn"])
+def test_shortage_of_memory(tmp_path, choice):
+    config = {"memory_shortage": choice, "strategies": ["stream"]}
+    extraction = only(plan(tmp_path, "--printshellcmds", *settings(config)), "extract_regions")
+    assert f" --memory-shortage {choice} " in extraction.command
 
 
 def test_the_command_line_beats_the_file_and_both_beat_the_default(tmp_path):

@@ -114,9 +114,10 @@ class Extraction:
         return self.shared
 
     def has_workers(self):
-        """Tell whether both of joblib's workers have started."""
-        with suppress(psutil.NoSuchProcess):
-            return sum("LokyProcess" in " ".join(child.cmdline()) for child in self.process.children()) == 2
+        """Tell whether both of joblib's workers have started, and have read what they are to do first: numpy is loaded."""
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            workers = [child for child in self.process.children() if "LokyProcess" in " ".join(child.cmdline())]
+            return [("numpy" in Path(f"/proc/{worker.pid}/maps").read_text()) for worker in workers] == [True, True]
         return False
 
 

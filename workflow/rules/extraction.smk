@@ -31,6 +31,6 @@ rule extract_regions:
     shell:
         "measure_memory.py --trace {output.trace} --summary {output.summary} --include {output.facts} --"
         " extract_regions.py --strategy {wildcards.strategy} --image {input.image} --masks {input.masks}"
-        " --regions {input.regions} --out {params.folder} --n-jobs {threads} {params.cleaning}"
-        " --memory-shortage {params.shortage}"
+        " --regions {input.regions} --out {params.folder} --memory-shortage {params.shortage}"
+        " --n-jobs {threads} {params.cleaning}"
         " 2>&1 | tee {log} >&2"
