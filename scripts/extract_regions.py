@@ -21,7 +21,7 @@ from roistream.errors import UserError
 from roistream.limits import available_memory
 from roistream.outputs import whole_file
 from roistream.prediction import predict_peaks_mib, tell_shortage
-from roistream.regions import Mask, Region, find_voxels, read_mask, read_regions
+from roistream.regions import Mask, Region, read_regions, read_voxels
 from roistream.reporting import reporting
 from roistream.runs import read_run_lengths
 from roistream.strategies import STRATEGIES
@@ -87,7 +87,7 @@ def extract_regions(
     if len(set(stems)) < len(stems):
         raise UserError("Two masks have the same file name; name each mask after its region.")
     names = [region.name for region in regions_of(regions, masks)] if regions else stems
-    located = [Mask(mask, find_voxels(read_mask(mask, source.grid, source.affine))) for mask in masks]
+    located = [Mask(mask, read_voxels(mask, source.grid, source.affine)) for mask in masks]
     filled = [mask for mask in located if mask.voxels.size]
     if len(filled) < len(located) and not regions:
         empty = next(mask.path for mask in located if not mask.voxels.size)
@@ -157,7 +157,9 @@ def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> li
     means = []
     for array, path in zip(arrays, paths, strict=True):
         n_volumes, n_voxels = array.shape
-        means.append(array.mean(axis=1, dtype=np.float64) if n_voxels else np.full(n_volumes, np.nan))
+        # einsum sums in float64 as mean does, in half of the time.
+        total = np.einsum("ij->i", array, dtype=np.float64)
+        means.append(total / n_voxels if n_voxels else np.full(n_volumes, np.nan))
         if isinstance(array, np.memmap):
             Path(array.filename).replace(path)
         else:

@@ -10,12 +10,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from roistream.command_line import add_extraction_options, parse_extraction_options
 from roistream.limits import available_memory
 from roistream.prediction import predict_peaks_mib
-from roistream.regions import read_mask
+from roistream.regions import read_voxels
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES
 from roistream.volumes import inspect
@@ -51,7 +49,7 @@ def predict_memory(
         The image or a mask is unusable.
     """
     source = inspect(image)
-    n_voxels = [np.count_nonzero(read_mask(mask, source.grid, source.affine)) for mask in masks]
+    n_voxels = [read_voxels(mask, source.grid, source.affine).size for mask in masks]
     predicted = predict_peaks_mib(source, n_voxels, n_jobs, {**(cleaning or {}), "confounds": bool(confounds)})
     available = available_memory()
     lines = ["strategy\tpredicted_mib\tfits"]

@@ -231,8 +231,8 @@ def write_mask(mask: np.ndarray, affine: np.ndarray, path: str | Path) -> None:
     write_image(path, new_header(mask.shape, np.uint8, affine), [mask.astype(np.uint8).ravel(order="F")])
 
 
-def read_mask(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
-    """Read a binary mask and check that it lies on the image's grid.
+def read_voxels(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Read a binary mask, check that it lies on the image's grid, and locate its voxels.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def read_mask(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray) 
     Returns
     -------
     numpy.ndarray
-        bool, of shape `grid`.
+        See `Mask.voxels`.
 
     Raises
     ------
@@ -261,11 +261,13 @@ def read_mask(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray) 
     # NiftiMasker's own criterion; where it fails NiftiMasker resamples the image, at great cost, and calls it masking.
     if not (np.array_equal(mask_affine, affine) or np.allclose(mask_affine, affine)):
         raise UserError(f"{path} has another affine than the image; resample the mask to the image.")
-    mask = values != 0
-    inside = values.ravel(order="F")[np.flatnonzero(mask.ravel(order="F"))]
+    flat = values.ravel(order="F")
+    voxels = np.flatnonzero(flat != 0)
+    inside = flat[voxels]
     if inside.size and not (inside == inside[0]).all():
         raise UserError(f"{path} holds more than one value beside 0; give one binary mask for each region.")
-    return mask
+    in_c_order = np.ravel_multi_index(np.unravel_index(voxels, grid, order="F"), grid)
+    return voxels[np.argsort(in_c_order)]
 
 
 @dataclass(frozen=True)
@@ -283,10 +285,3 @@ class Mask:
 
     path: Path
     voxels: np.ndarray
-
-
-def find_voxels(mask: np.ndarray) -> np.ndarray:
-    """Locate a mask's voxels; see `Mask.voxels`."""
-    voxels = np.flatnonzero(mask.ravel(order="F"))
-    in_c_order = np.ravel_multi_index(np.unravel_index(voxels, mask.shape, order="F"), mask.shape)
-    return voxels[np.argsort(in_c_order)]

@@ -18,7 +18,7 @@ from roistream import cleaning as cleaning_module
 from roistream.cleaning import Cleaning, prepare_cleaning, shortest_filtered
 from roistream.confounds import read_confounds
 from roistream.errors import UserError
-from roistream.regions import Mask, find_voxels, read_mask
+from roistream.regions import Mask, read_voxels
 from roistream.strategies import STRATEGIES
 from roistream.volumes import inspect
 
@@ -57,7 +57,7 @@ def masks_on(image, folder):
     for label, voxels in VOXELS.items():
         inside = [voxel for voxel in voxels if all(np.array(voxel) < source.grid)]
         path = save_mask(Path(folder) / f"region-{label}_mask.nii.gz", inside, source.grid, source.affine)
-        masks.append(Mask(path, find_voxels(read_mask(path, source.grid, source.affine))))
+        masks.append(Mask(path, read_voxels(path, source.grid, source.affine)))
     return masks
 
 

@@ -19,8 +19,8 @@ from roistream.regions import (
     read_atlas,
     read_label_names,
     read_labels,
-    read_mask,
     read_regions,
+    read_voxels,
     select_labels,
     write_mask,
     write_regions,
@@ -111,7 +111,7 @@ def test_what_is_no_atlas_is_refused(tmp_path, values, message):
 
 
 @pytest.mark.parametrize("name", ["atlas.nii", "atlas.nii.gz"])
-@pytest.mark.parametrize("read", [read_atlas, lambda path: read_mask(path, LARGER, AFFINE)], ids=["atlas", "mask"])
+@pytest.mark.parametrize("read", [read_atlas, lambda path: read_voxels(path, LARGER, AFFINE)], ids=["atlas", "mask"])
 def test_a_truncated_label_image_is_refused_in_one_line(tmp_path, rng, name, read):
     path = save_atlas(tmp_path / name, rng.integers(0, 2, LARGER).astype(np.int16))
     path.write_bytes(path.read_bytes()[: len(path.read_bytes()) * 3 // 4])
@@ -120,7 +120,7 @@ def test_a_truncated_label_image_is_refused_in_one_line(tmp_path, rng, name, rea
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("read", [read_atlas, lambda path: read_mask(path, LARGER, AFFINE)], ids=["atlas", "mask"])
+@pytest.mark.parametrize("read", [read_atlas, lambda path: read_voxels(path, LARGER, AFFINE)], ids=["atlas", "mask"])
 def test_a_damaged_label_image_is_refused(tmp_path, rng, read):
     plain = save_atlas(tmp_path / "atlas.nii", rng.integers(0, 2, LARGER).astype(np.int16)).read_bytes()
     stored = bytearray(gzip.compress(plain, compresslevel=0))
@@ -375,14 +375,13 @@ def test_a_mask_is_written_as_uint8_on_its_affine(tmp_path, rng, affine):
     assert set(np.unique(values)) == {0, 1}
     assert np.array_equal(values, mask)
     assert np.allclose(loaded.affine, affine, rtol=1e-7)
-    found = read_mask(path, GRID, affine)
-    assert found.dtype == bool
-    assert np.array_equal(found, mask)
+    found = read_voxels(path, GRID, affine)
+    assert np.array_equal(np.transpose(np.unravel_index(found, GRID, order="F")), np.argwhere(mask))
 
 
 def test_an_empty_mask_can_be_written_and_read(tmp_path):
     write_mask(np.zeros(GRID, bool), AFFINE, tmp_path / "empty_mask.nii.gz")
-    assert not read_mask(tmp_path / "empty_mask.nii.gz", GRID, AFFINE).any()
+    assert read_voxels(tmp_path / "empty_mask.nii.gz", GRID, AFFINE).size == 0
 
 
 @pytest.mark.parametrize("value", [1, 7, 255])
@@ -390,14 +389,14 @@ def test_an_empty_mask_can_be_written_and_read(tmp_path):
 def test_any_one_value_marks_the_region(tmp_path, value, dtype):
     values = np.zeros(GRID, dtype)
     values[2, 3, 1] = value
-    found = read_mask(save_atlas(tmp_path / "mask.nii.gz", values), GRID, AFFINE)
-    assert np.argwhere(found).tolist() == [[2, 3, 1]]
+    found = read_voxels(save_atlas(tmp_path / "mask.nii.gz", values), GRID, AFFINE)
+    assert found.tolist() == [2 + GRID[0] * (3 + GRID[1] * 1)]
 
 
 def test_a_mask_on_another_grid_is_refused(tmp_path):
     path = save_mask(tmp_path / "mask.nii.gz", [(1, 1, 1)], grid=(6, 7, 4))
     with pytest.raises(UserError, match=rf"^{path} has the grid \(6, 7, 4\), the image has \(6, 7, 5\)"):
-        read_mask(path, GRID, AFFINE)
+        read_voxels(path, GRID, AFFINE)
 
 
 @pytest.mark.parametrize("element", [(0, 0), (0, 3), (1, 2)])
@@ -406,14 +405,14 @@ def test_a_mask_on_another_affine_is_refused(tmp_path, element):
     affine[element] += 0.01
     path = save_mask(tmp_path / "mask.nii.gz", [(1, 1, 1)], affine=affine)
     with pytest.raises(UserError, match=rf"^{path} has another affine"):
-        read_mask(path, GRID, AFFINE)
+        read_voxels(path, GRID, AFFINE)
 
 
 def test_rounding_of_the_affine_to_float32_is_accepted(tmp_path):
     affine = np.diag([1 / 3, 2.2, 3.1, 1.0]) + np.array([[0, 1e-3, 0, 9.7], [0, 0, 0, -12.9], [0, 0, 0, -6.1], [0] * 4])
     path = save_mask(tmp_path / "mask.nii.gz", [(1, 1, 1)], affine=affine)
     assert not np.array_equal(read_volume(path)[1], affine)
-    assert np.count_nonzero(read_mask(path, GRID, affine)) == 1
+    assert read_voxels(path, GRID, affine).size == 1
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (0.5, 1), (1, np.nan), (-1, 1)])
@@ -422,12 +421,12 @@ def test_a_mask_of_two_values_is_refused(tmp_path, one, other):
     values[1, 1, 1], values[2, 2, 2] = one, other
     path = save_atlas(tmp_path / "mask.nii.gz", values)
     with pytest.raises(UserError, match=rf"^{path} holds more than one value beside 0"):
-        read_mask(path, GRID, AFFINE)
+        read_voxels(path, GRID, AFFINE)
 
 
 def test_a_mask_must_be_3d_and_present(tmp_path):
     path = save_atlas(tmp_path / "mask.nii.gz", np.ones((*GRID, 2), np.uint8))
     with pytest.raises(UserError, match=rf"^{path} is 4D"):
-        read_mask(path, GRID, AFFINE)
+        read_voxels(path, GRID, AFFINE)
     with pytest.raises(UserError, match="does not exist"):
-        read_mask(tmp_path / "absent.nii.gz", GRID, AFFINE)
+        read_voxels(tmp_path / "absent.nii.gz", GRID, AFFINE)

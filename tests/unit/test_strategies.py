@@ -16,7 +16,7 @@ from nilearn.maskers import NiftiMasker
 from conftest import AFFINE, GRID, ROOT, save_mask, save_run
 from roistream.cleaning import Cleaning
 from roistream.errors import UserError
-from roistream.regions import Mask, find_voxels, read_mask
+from roistream.regions import Mask, read_voxels
 from roistream.strategies import STRATEGIES, streaming
 from roistream.volumes import inspect, new_header, read_blocks, write_image
 
@@ -48,7 +48,7 @@ def nifti_masker(image, mask):
 def located(image, masks):
     """Prepare masks as strategies receive them."""
     source = inspect(image)
-    return [Mask(mask, find_voxels(read_mask(mask, source.grid, source.affine))) for mask in masks]
+    return [Mask(mask, read_voxels(mask, source.grid, source.affine)) for mask in masks]
 
 
 def assert_conforms(strategy, image, masks, n_jobs=1):

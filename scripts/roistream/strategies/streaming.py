@@ -1,6 +1,7 @@
 """One sequential pass over the image, which fills all regions at once."""
 
 import itertools
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -41,12 +42,16 @@ def stream(
         Where the files may lie meanwhile; the system's place for temporary files by default.
     """
     source = inspect(image)
+    dtype = np.dtype(np.float64 if cleaning.temporal and source.layout.dtype.itemsize > 4 else np.float32)
     with scratch_folder(folder) as scratch:
         files = [scratch / f"{number}.npy" for number in range(len(masks))]
-        n_not_finite = pick_voxels(source, masks, cleaning, files)
+        n_not_finite = pick_voxels(source, masks, cleaning.smoothing_fwhm, dtype, files)
         for mask, file, number in zip(masks, files, n_not_finite, strict=True):
             report_not_finite(mask, number, source.n_volumes * mask.voxels.size)
-            yield clean_time_series(np.load(file), cleaning) if cleaning.temporal else np.load(file, mmap_mode="r")
+            shape = (source.n_volumes, mask.voxels.size)
+            # As np.load does, without parsing the header that was written here.
+            values = np.memmap(file, dtype, "r", file.stat().st_size - math.prod(shape) * dtype.itemsize, shape)
+            yield clean_time_series(np.array(values), cleaning) if cleaning.temporal else values
             file.unlink(missing_ok=True)
 
 
@@ -75,7 +80,9 @@ def scratch_folder(folder: Path | None) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def pick_voxels(source: Image, masks: Sequence[Mask], cleaning: Cleaning, files: Sequence[Path]) -> list[int]:
+def pick_voxels(
+    source: Image, masks: Sequence[Mask], smoothing_fwhm: float | None, dtype: np.dtype, files: Sequence[Path]
+) -> list[int]:
     """Write the values of each region, volume by volume, to a ``.npy`` file of its own.
 
     Returns
@@ -85,14 +92,13 @@ def pick_voxels(source: Image, masks: Sequence[Mask], cleaning: Cleaning, files:
     """
     ends = np.cumsum([mask.voxels.size for mask in masks])
     columns = [slice(end - mask.voxels.size, end) for end, mask in zip(ends, masks, strict=True)]
-    dtype = np.dtype(np.float64 if cleaning.temporal and source.layout.dtype.itemsize > 4 else np.float32)
     n_not_finite = np.zeros(ends[-1], np.int64)
     n_rows = max(1, min(BATCH_BYTES // (ends[-1] * dtype.itemsize), source.n_volumes))
     batches = itertools.cycle(np.empty((2, n_rows, ends[-1]), dtype))
     batch, n_filled = next(batches), 0
     with ThreadPoolExecutor(1) as writer:
         writing = writer.submit(begin, masks, source.n_volumes, dtype, files)
-        for values in gather(source, np.concatenate([mask.voxels for mask in masks]), cleaning.smoothing_fwhm):
+        for values in gather(source, np.concatenate([mask.voxels for mask in masks]), smoothing_fwhm):
             finite, not_finite = finite_values(values)
             if not_finite is not None:
                 n_not_finite += np.count_nonzero(not_finite, axis=0)
