@@ -10,7 +10,10 @@ import numpy as np
 
 from roistream.errors import UserError
 from roistream.outputs import whole_file
-from roistream.volumes import new_header, read_volume, write_image
+from roistream.volumes import inspect_volume, new_header, open_stream, read_volume, stream_blocks, write_image
+
+MASK_BLOCK_BYTES = 2**16
+"""Budget of the pieces in which a mask is read."""
 
 
 @dataclass(frozen=True)
@@ -253,18 +256,28 @@ def read_voxels(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray
     UserError
         The mask is unreadable, lies on another grid, or is not binary.
     """
-    values, mask_affine = read_volume(path)
-    if values.shape != tuple(grid):
+    path = Path(path)
+    mask = inspect_volume(path)
+    if mask.grid != tuple(grid):
         raise UserError(
-            f"{path} has the grid {values.shape}, the image has {tuple(grid)}; resample the mask to the image."
+            f"{path} has the grid {mask.grid}, the image has {tuple(grid)}; resample the mask to the image."
         )
     # NiftiMasker's own criterion; where it fails NiftiMasker resamples the image, at great cost, and calls it masking.
-    if not (np.array_equal(mask_affine, affine) or np.allclose(mask_affine, affine)):
+    if not (np.array_equal(mask.affine, affine) or np.allclose(mask.affine, affine)):
         raise UserError(f"{path} has another affine than the image; resample the mask to the image.")
-    flat = values.ravel(order="F")
-    voxels = np.flatnonzero(flat != 0)
-    inside = flat[voxels]
-    if inside.size and not (inside == inside[0]).all():
+    found, inside = [], []
+    # In small pieces: hundreds of masks whose arrays come and go cost the system more than reading them.
+    with open_stream(mask.data_path) as stream:
+        for block in stream_blocks(stream, mask.layout, str(path), MASK_BLOCK_BYTES):
+            [values] = block.values
+            positions = np.flatnonzero(values != 0)
+            if positions.size:
+                found.append(positions + block.first_voxel)
+                inside.append(values[positions])
+    if not found:
+        return np.empty(0, np.int64)
+    voxels, inside = np.concatenate(found), np.concatenate(inside)
+    if not (inside == inside[0]).all():
         raise UserError(f"{path} holds more than one value beside 0; give one binary mask for each region.")
     in_c_order = np.ravel_multi_index(np.unravel_index(voxels, grid, order="F"), grid)
     return voxels[np.argsort(in_c_order)]

@@ -211,13 +211,19 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     UserError
         The file is missing, unreadable, damaged or not 3D.
     """
-    image, shape = describe(Path(path), 3)
+    image = inspect_volume(Path(path))
+    [block] = read_blocks(image, whole_volumes=True)
+    return block.values.reshape(image.grid, order="F"), image.affine
+
+
+def inspect_volume(path: Path) -> Image:
+    """Read the header of a 3D image; otherwise as `inspect`."""
+    image, shape = describe(path, 3)
     if len(shape) != 3:
         raise UserError(
             f"{path} is {len(shape)}D (shape {shape}), but a 3D image is needed here; give a single volume."
         )
-    [block] = read_blocks(image, whole_volumes=True)
-    return block.values.reshape(shape, order="F"), image.affine
+    return image
 
 
 def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:

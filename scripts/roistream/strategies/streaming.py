@@ -1,7 +1,9 @@
 """One sequential pass over the image, which fills all regions at once."""
 
+import errno
 import itertools
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -126,10 +128,20 @@ def begin(masks: Sequence[Mask], n_volumes: int, dtype: np.dtype, files: Sequenc
 
 
 def append(batch: np.ndarray, columns: Sequence[slice], files: Sequence[Path]) -> None:
-    """Append each region's columns to its file. Files are opened anew: there may be more regions than a process may open."""
+    """Append each region's columns to its file.
+
+    By the system's calls, which take half of the time of Python's file objects, some ten thousand times. Files are opened
+    anew: there may be more regions than a process may open. They must be there: see `scratch_folder`.
+    """
     for piece, file in zip(columns, map(str, files), strict=True):
-        with open(file, "ab") as stream:  # noqa: PTH123 -- a third faster than by the path, a hundred thousand times
-            stream.write(np.ascontiguousarray(batch[:, piece]))
+        values = np.ascontiguousarray(batch[:, piece])
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
+        try:
+            n_written = os.write(descriptor, values)
+        finally:
+            os.close(descriptor)
+        if n_written < values.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file)
 
 
 def gather(source: Image, wanted: np.ndarray, smoothing_fwhm: float | None) -> Iterator[np.ndarray]:
@@ -147,13 +159,18 @@ def gather(source: Image, wanted: np.ndarray, smoothing_fwhm: float | None) -> I
     Yields
     ------
     numpy.ndarray
-        ``(n_volumes, wanted.size)``, the next volumes.
+        ``(n_volumes, wanted.size)``, the next volumes. Valid until the next piece is asked for: its memory is then used again,
+        which spares the system some hundred thousand pages.
     """
     by_position = np.argsort(wanted, kind="stable")
     positions = wanted[by_position]
+    picked: np.ndarray | None = None
     for block in blocks_of(source, smoothing_fwhm):
         if block.values.shape[1] == source.layout.n_voxels:
-            yield np.take(block.values, wanted, axis=1)
+            if picked is None:
+                picked = np.empty((len(block.values), wanted.size), block.values.dtype)
+            # All positions lie in the volume; "clip" is the mode in which numpy needs no array of its own.
+            yield np.take(block.values, wanted, axis=1, out=picked[: len(block.values)], mode="clip")
             continue
         # A part of a volume that is larger than the budget: collect the parts of one volume.
         if block.first_voxel == 0:
