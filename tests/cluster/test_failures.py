@@ -75,7 +75,7 @@ def test_a_job_that_takes_too_much_is_killed_and_succeeds_with_more(slurm, tmp_p
     assert [job.mem_mib for job in attempts] == [math.ceil(peak), math.ceil(peak * 1.5)]
     assert attempts[0].state in ("OUT_OF_MEMORY", "FAILED")
     assert attempts[1].state == "COMPLETED"
-    [log] = (folder / ".snakemake/slurm_logs/rule_extract_regions/long_stream").glob(f"{attempts[0].id}.log")
+    [log] = (folder / ".snakemake/slurm_logs/rule_extract_regions/long_numpy_in_memory").glob(f"{attempts[0].id}.log")
     assert re.search(r"oom.kill|out of memory|Exceeded job memory limit", log.read_text(), re.IGNORECASE)
     for label in (1, 2):
         series = np.load(folder / f"results/long/numpy_in_memory/region-{label}_timeseries.npy")
