@@ -203,7 +203,8 @@ def test_memory_trace_and_summary(complete_run, image, strategy):
     assert summary["image_mib"] == pytest.approx(mib, abs=5e-4)
     for kind in ("pss", "rss", "shm"):
         assert summary[f"peak_{kind}_mib"] == max(columns[f"{kind}_mib"])
-    assert 10 < summary["peak_pss_mib"] <= summary["peak_rss_mib"], "Python with numpy takes more than 10 MiB"
+    assert 10 < summary["peak_pss_mib"] <= summary["peak_rss_mib"], "what Snakemake shares counts in part"
+    assert summary["peak_rss_mib"] > 20, "Python with numpy takes more than 20 MiB"
     assert summary["wall_s"] >= columns["time_s"][-1]
     n_voxels = [region.n_voxels for region in read_regions(folder.parent / "regions.tsv")]
     predicted = predict_peak_mib(strategy, inspect(folder.parent / f"{image}_bold.nii.gz"), n_voxels, 1, {})
