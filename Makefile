@@ -25,7 +25,7 @@ lint: $(VENV)/dev.done
 
 # Speed and memory against the bars, for a quiet machine and about 20 minutes: docs/benchmark.md and its figure.
 benchmark: $(VENV)/run.done
-	$(BIN)/python scripts/benchmark.py --repeats 3 --out docs --workdir .benchmark
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks --repeats 3 --out docs --workdir .benchmark
 
 clean:
 	rm -rf $(VENV)

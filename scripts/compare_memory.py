@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from roistream.comparison import read_summaries, write_figure, write_table
+from roistream.figures.comparison import write_figure
+from roistream.memory.summaries import read_summaries, write_table
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
 
@@ -16,7 +17,7 @@ def compare_memory(summaries: Sequence[Path], table: Path, png: Path, svg: Path,
     summaries : sequence of path
         The ``memory.json`` of each strategy; their order is the order of rows and bars.
     table : path
-        TSV to write: one row for each strategy, the columns of `roistream.comparison.Summary`.
+        TSV to write: one row for each strategy, the columns of `roistream.memory.summaries.Summary`.
     png, svg : path
         The figure to write, in two formats.
     image : str

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from roistream.comparison import read_summary, write_table
+from roistream.figures.study_memory import write_study_figure
+from roistream.memory.summaries import read_summary, write_table
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
-from roistream.study import write_study_figure
 
 
 def compare_study(summaries: Sequence[Path], images: Sequence[str], table: Path, png: Path, svg: Path) -> None:
@@ -19,7 +19,7 @@ def compare_study(summaries: Sequence[Path], images: Sequence[str], table: Path,
     images : sequence of str
         The image of each summary.
     table : path
-        TSV to write: ``image``, and the columns of `roistream.comparison.Summary`.
+        TSV to write: ``image``, and the columns of `roistream.memory.summaries.Summary`.
     png, svg : path
         The figure to write, in two formats.
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from roistream.cleaning import as_float32
-from roistream.progress import progress
+from roistream.cleaning.signals import as_float32
+from roistream.images.image import Image, inspect
+from roistream.images.progress import progress
+from roistream.images.volumes import read_blocks, read_stored
+from roistream.images.writing import header_like, write_image
 from roistream.reporting import reporting
-from roistream.runs import check_runs_fit, write_run_lengths
-from roistream.volumes import Image, header_like, inspect, read_blocks, read_stored, write_image
+from roistream.study.runs import check_runs_fit, write_run_lengths
 
 logger = logging.getLogger("roistream")
 

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from roistream.progress import progress
+from roistream.images.image import inspect
+from roistream.images.progress import progress
+from roistream.images.volumes import read_stored
+from roistream.images.writing import header_like, write_image
 from roistream.reporting import reporting
-from roistream.volumes import header_like, inspect, read_stored, write_image
 
 
 def decompress_image(compressed: Path, plain: Path) -> None:

@@ -15,17 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from roistream.cleaning import Cleaning, prepare_cleaning
+from roistream.cleaning.options import Cleaning, prepare_cleaning
 from roistream.command_line import add_extraction_options, parse_extraction_options
 from roistream.errors import UserError
-from roistream.limits import available_memory
+from roistream.images.image import Image, inspect
+from roistream.images.volumes import read_blocks
+from roistream.memory.limits import available_memory
+from roistream.memory.predict import predict_peaks_mib, tell_shortage
 from roistream.outputs import whole_file
-from roistream.prediction import predict_peaks_mib, tell_shortage
-from roistream.regions import Mask, Region, read_regions, read_voxels
+from roistream.regions.coverage import Region, read_regions
+from roistream.regions.masks import Mask, read_voxels
 from roistream.reporting import reporting
-from roistream.runs import read_run_lengths
 from roistream.strategies import STRATEGIES
-from roistream.volumes import Image, inspect, read_blocks
+from roistream.study.runs import read_run_lengths
 
 logger = logging.getLogger("roistream")
 
@@ -68,7 +70,7 @@ def extract_regions(
     confound_columns : sequence of str, optional
         Names or shell-style patterns of the columns to use; by default all.
     cleaning : dict, optional
-        Further options, see `roistream.cleaning.Cleaning`; none by default.
+        Further options, see `roistream.cleaning.options.Cleaning`; none by default.
     memory_shortage : {"error", "warn"}
         What to do when the strategy will take more memory than is available.
 

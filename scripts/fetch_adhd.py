@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from nilearn import datasets
 
-from roistream import adhd
-from roistream.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
+from roistream.images.files import open_stream
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
-from roistream.volumes import open_stream
+from roistream.samples import adhd
+from roistream.samples.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
 
 logger = logging.getLogger("roistream")
 
@@ -26,7 +26,7 @@ def fetch_adhd(
     Parameters
     ----------
     runs, confounds : sequence of path
-        The links to make, one for each subject in the order of `roistream.adhd.SUBJECT_IDS`.
+        The links to make, one for each subject in the order of `roistream.samples.adhd.SUBJECT_IDS`.
     participants : path
         The TSV to write: the phenotypic table of these subjects.
     data_dir : str or None

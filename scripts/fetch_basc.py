@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 from nilearn import datasets
 
-from roistream.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
 from roistream.reporting import reporting
+from roistream.samples.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
 
 DATASET = "basc_multiscale_2015"
 URL = "https://ndownloader.figshare.com/files/1861819"

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roistream.errors import UserError
-from roistream.memory import CommandStartError, Measurement, measure
+from roistream.memory.measure import CommandStartError, Measurement, measure
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roistream.command_line import add_extraction_options, parse_extraction_options
-from roistream.limits import available_memory
-from roistream.prediction import predict_peaks_mib
-from roistream.regions import read_voxels
+from roistream.images.image import inspect
+from roistream.memory.limits import available_memory
+from roistream.memory.predict import predict_peaks_mib
+from roistream.regions.masks import read_voxels
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES
-from roistream.volumes import inspect
 
 
 def predict_memory(
@@ -35,7 +35,7 @@ def predict_memory(
     confounds : sequence of path
         Only whether there are any is of interest.
     cleaning : dict, optional
-        Cleaning options, see `roistream.cleaning.Cleaning`; none by default.
+        Cleaning options, see `roistream.cleaning.options.Cleaning`; none by default.
 
     Returns
     -------

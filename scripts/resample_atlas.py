@@ -9,9 +9,11 @@ import numpy as np
 from nilearn.image import resample_img
 
 from roistream.errors import UserError
-from roistream.regions import inside_grid, read_atlas
+from roistream.images.image import inspect
+from roistream.images.writing import new_header, write_image
+from roistream.regions.atlas import read_atlas
+from roistream.regions.coverage import inside_grid
 from roistream.reporting import reporting
-from roistream.volumes import inspect, new_header, write_image
 
 logger = logging.getLogger("roistream")
 

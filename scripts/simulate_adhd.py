@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from roistream import adhd
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
-from roistream.simulation import simulate_run
+from roistream.samples import adhd
+from roistream.samples.simulation import simulate_run
 
 logger = logging.getLogger("roistream")
 
@@ -21,7 +21,7 @@ def simulate_adhd(run: Path, confounds: Path, subject: str, n_volumes: int | Non
     run : path
         The ``.nii.gz`` to write, about 45 MB for 176 volumes.
     confounds : path
-        The tab-separated table to write: `roistream.adhd.REGRESSORS`, one row for each volume.
+        The tab-separated table to write: `roistream.samples.adhd.REGRESSORS`, one row for each volume.
     subject : str
         The subject's id. Its data do not depend on the other subjects.
     n_volumes : int or None

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from roistream.images.writing import new_header, write_image
 from roistream.reporting import reporting
-from roistream.simulation import ATLAS_AFFINE, simulate_labels
-from roistream.volumes import new_header, write_image
+from roistream.samples.simulation import ATLAS_AFFINE, simulate_labels
 
 logger = logging.getLogger("roistream")
 

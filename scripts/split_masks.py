@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roistream.errors import UserError
-from roistream.regions import count_regions, read_atlas, write_mask, write_regions
+from roistream.regions.atlas import read_atlas
+from roistream.regions.coverage import count_regions, write_regions
+from roistream.regions.masks import write_mask
 from roistream.reporting import reporting
 
 logger = logging.getLogger("roistream")
@@ -25,7 +27,7 @@ def split_masks(
     masks : sequence of path
         The masks to write, in the same order.
     regions : path
-        The table to write (`roistream.regions.Region`).
+        The table to write (`roistream.regions.coverage.Region`).
     empty_regions : {"error", "keep"}
         What to do when a label has no voxel on the image's grid: fail, or write an empty mask and the status ``empty``.
 

@@ -24,9 +24,9 @@ from cluster.conftest import (
     write_config,
 )
 from conftest import AFFINE, save_run
-from roistream.prediction import predict_peak_mib
-from roistream.regions import read_regions
-from roistream.volumes import inspect
+from roistream.images.image import inspect
+from roistream.memory.predict import predict_peak_mib
+from roistream.regions.coverage import read_regions
 from workflow.conftest import TIMEOUT_S, finish, snakemake, start_snakemake, write_table
 
 

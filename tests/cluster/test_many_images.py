@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 
 from cluster.conftest import OVERHEAD_MIB, assert_same_results, local_copy, run, save_study, submissions_of
-from roistream.prediction import predict_peak_mib
-from roistream.regions import read_regions
-from roistream.volumes import inspect
+from roistream.images.image import inspect
+from roistream.memory.predict import predict_peak_mib
+from roistream.regions.coverage import read_regions
 
 N_IMAGES = 30
 

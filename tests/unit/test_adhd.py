@@ -7,8 +7,8 @@ import nilearn.datasets.func
 import numpy as np
 import pytest
 
-from roistream import adhd
 from roistream.errors import UserError
+from roistream.samples import adhd
 
 
 def test_subjects_are_nilearns_in_its_order():
@@ -43,6 +43,6 @@ def test_columns_are_those_of_the_table_that_nilearn_ships():
 
 
 def test_importing_costs_no_nilearn():
-    code = "import sys; from roistream import adhd; sys.exit('nilearn' in sys.modules)"
-    folder = Path(adhd.__file__).parents[1]
+    code = "import sys; from roistream.samples import adhd; sys.exit('nilearn' in sys.modules)"
+    folder = Path(adhd.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=folder, check=False).returncode == 0

@@ -13,14 +13,14 @@ from nilearn.interfaces.fmriprep import load_confounds
 from nilearn.maskers import NiftiMasker
 
 from conftest import AFFINE, save_mask, save_run
-from roistream import adhd
-from roistream import cleaning as cleaning_module
-from roistream.cleaning import Cleaning, prepare_cleaning, shortest_filtered
-from roistream.confounds import read_confounds
+from roistream.cleaning import signals as cleaning_module
+from roistream.cleaning.confounds import read_confounds
+from roistream.cleaning.options import Cleaning, prepare_cleaning, shortest_filtered
 from roistream.errors import UserError
-from roistream.regions import Mask, read_voxels
+from roistream.images.image import inspect
+from roistream.regions.masks import Mask, read_voxels
+from roistream.samples import adhd
 from roistream.strategies import STRATEGIES
-from roistream.volumes import inspect
 
 # nilearn's own remarks on its defaults and on unwise combinations of options.
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("UserWarning", "DeprecationWarning")]

@@ -17,8 +17,10 @@ from PIL import Image
 
 import compare_memory as script
 from compare_memory import compare_memory
-from roistream.comparison import COLUMNS, SHADES, Summary, draw_comparison, format_value, strategy_colour
 from roistream.errors import UserError
+from roistream.figures.comparison import draw_comparison
+from roistream.figures.style import SHADES, format_value, strategy_colour
+from roistream.memory.summaries import COLUMNS, Summary
 from roistream.strategies import STRATEGIES
 
 # Peak PSS and RSS in MiB and wall time in seconds, as measured with 857 volumes, 6 regions and 6 jobs.

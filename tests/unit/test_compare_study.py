@@ -15,10 +15,11 @@ from PIL import Image
 
 import compare_study as script
 from compare_study import compare_study
-from roistream.comparison import COLUMNS, Summary, strategy_colour
 from roistream.errors import UserError
+from roistream.figures.study_memory import draw_study, limits
+from roistream.figures.style import strategy_colour
+from roistream.memory.summaries import COLUMNS, Summary
 from roistream.strategies import STRATEGIES
-from roistream.study import draw_study, limits
 
 
 def summaries_of(n_images, strategies=tuple(STRATEGIES), predicted=True, **changes):

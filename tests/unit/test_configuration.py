@@ -7,10 +7,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from conftest import ROOT
-from roistream.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
 from roistream.errors import UserError
-from roistream.runs import Run
 from roistream.strategies import STRATEGIES
+from roistream.study.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
+from roistream.study.runs import Run
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
 CONFIG_TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")

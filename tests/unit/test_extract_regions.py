@@ -11,7 +11,7 @@ import pytest
 from nilearn import signal
 
 from conftest import AFFINE, GRID, ROOT, save_mask, save_run
-from roistream.regions import Region, write_regions
+from roistream.regions.coverage import Region, write_regions
 from roistream.strategies import STRATEGIES
 
 N_VOLUMES = 9

@@ -20,8 +20,8 @@ import pytest
 
 import fetch_adhd as script
 from fetch_adhd import fetch_adhd
-from roistream import adhd
 from roistream.errors import UserError
+from roistream.samples import adhd
 
 SUBJECTS = adhd.SUBJECT_IDS[:3]
 N_VOLUMES = 20

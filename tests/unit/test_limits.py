@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from conftest import ROOT
-from roistream.limits import available_memory
+from roistream.memory.limits import available_memory
 
 MEMINFO = "MemTotal:       16384000 kB\nMemFree:         1024000 kB\nMemAvailable:    8192000 kB\n"
 
@@ -112,7 +112,7 @@ def test_a_real_control_group(control_group):
     script = (
         "from pathlib import Path; import os; "
         f"Path({str(control_group / 'cgroup.procs')!r}).write_text(str(os.getpid())); "
-        "from roistream.limits import available_memory; found = available_memory(); print(found.limited_by, found.mib)"
+        "from roistream.memory.limits import available_memory; found = available_memory(); print(found.limited_by, found.mib)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ import yaml
 from conftest import ROOT, save_run
 from list_bids_runs import list_bids_runs
 from roistream.errors import UserError
-from roistream.runs import read_runs_table
+from roistream.study.runs import read_runs_table
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text(encoding="utf-8"))
 MNI = "space-MNI152NLin2009cAsym"

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from roistream.errors import UserError
-from roistream.memory import CommandStartError, _tree_memory_mib, measure
+from roistream.memory.measure import CommandStartError, _tree_memory_mib, measure
 
 # What a bare interpreter may take beside the block that a test fills, in MiB.
 INTERPRETER_MIB = 20

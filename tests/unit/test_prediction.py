@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from conftest import AFFINE, ROOT, save_mask
-from roistream.limits import Available
-from roistream.memory import measure
-from roistream.prediction import predict_peak_mib, predict_peaks_mib, tell_shortage
+from roistream.images.image import inspect
+from roistream.images.writing import new_header, write_image
+from roistream.memory.limits import Available
+from roistream.memory.measure import measure
+from roistream.memory.predict import predict_peak_mib, predict_peaks_mib, tell_shortage
 from roistream.strategies import STRATEGIES
-from roistream.volumes import inspect, new_header, write_image
 
 GRID = (40, 41, 32)
 

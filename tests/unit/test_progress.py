@@ -13,9 +13,10 @@ from conftest import ROOT, save_run
 
 PASS = """
 import sys
-from roistream import progress
+from roistream.images import progress
 from roistream.reporting import reporting
-from roistream.volumes import inspect, read_blocks
+from roistream.images.image import inspect
+from roistream.images.volumes import read_blocks
 
 progress.SECONDS_BETWEEN_LINES = 0 if "often" in sys.argv else 30
 with reporting():

@@ -60,17 +60,17 @@ def test_scripts_differ():
 @pytest.mark.parametrize(
     ("script", "module"),
     [
-        ("concatenate_runs", "volumes"),  # imported by the script
+        ("concatenate_runs", "images/volumes"),  # imported by the script
         ("concatenate_runs", "outputs"),  # by what the script imports
         ("extract_regions", "strategies/streaming"),  # by name, from the registry
         ("extract_regions", "strategies/nifti_masker"),
-        ("extract_regions", "progress"),  # by a strategy
-        ("extract_regions", "cleaning"),
-        ("measure_memory", "memory"),
-        ("compare_memory", "comparison"),
-        ("compare_study", "study"),
-        ("compare_study", "comparison"),
-        ("fetch_basc", "downloads"),
+        ("extract_regions", "images/progress"),  # by a strategy
+        ("extract_regions", "cleaning/signals"),
+        ("measure_memory", "memory/measure"),
+        ("compare_memory", "figures/comparison"),
+        ("compare_study", "figures/study_memory"),
+        ("compare_study", "figures/style"),
+        ("fetch_basc", "samples/downloads"),
     ],
 )
 def test_a_digest_changes_with_what_is_imported(variant, script, module):
@@ -86,13 +86,13 @@ def test_an_extraction_depends_on_every_strategy(variant, family):
 @pytest.mark.parametrize(
     ("script", "module"),
     [
-        ("extract_regions", "memory"),
-        ("extract_regions", "simulation"),
+        ("extract_regions", "memory/measure"),
+        ("extract_regions", "samples/simulation"),
         ("concatenate_runs", "strategies/streaming"),
-        ("simulate_adhd", "memory"),  # a sibling of what `from roistream import adhd` imports
+        ("simulate_adhd", "memory/measure"),  # a sibling of what `from roistream.samples import adhd` imports
         ("simulate_adhd", "strategies/__init__"),
-        ("fetch_adhd", "comparison"),
-        ("split_masks", "downloads"),
+        ("fetch_adhd", "figures/comparison"),
+        ("split_masks", "samples/downloads"),
     ],
 )
 def test_a_digest_does_not_change_with_what_is_not_imported(variant, script, module):

@@ -12,20 +12,10 @@ from hypothesis import strategies as st
 
 from conftest import AFFINE, GRID, save_mask
 from roistream.errors import UserError
-from roistream.regions import (
-    Region,
-    count_regions,
-    inside_grid,
-    read_atlas,
-    read_label_names,
-    read_labels,
-    read_regions,
-    read_voxels,
-    select_labels,
-    write_mask,
-    write_regions,
-)
-from roistream.volumes import read_volume
+from roistream.images.volumes import read_volume
+from roistream.regions.atlas import read_atlas, read_label_names, read_labels, select_labels
+from roistream.regions.coverage import Region, count_regions, inside_grid, read_regions, write_regions
+from roistream.regions.masks import read_voxels, write_mask
 
 # nilearn's and FreeSurfer's atlases come in all of these.
 LABEL_DTYPES = ["u1", "i2", "u2", "i4", "f4", "f8", ">i2", ">f4"]

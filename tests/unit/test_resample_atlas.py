@@ -10,7 +10,7 @@ from nilearn.image import resample_to_img
 from conftest import AFFINE, save_run
 from resample_atlas import resample_atlas
 from roistream.errors import UserError
-from roistream.regions import read_atlas, read_labels
+from roistream.regions.atlas import read_atlas, read_labels
 
 ATLAS_AFFINE = np.array([[2.0, 0, 0, -9], [0, 2, 0, -11], [0, 0, 2, -7], [0, 0, 0, 1]])
 

@@ -13,10 +13,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from conftest import AFFINE, ROOT, save_run
-from roistream.confounds import parse_confounds
+from roistream.cleaning.confounds import parse_confounds
 from roistream.errors import UserError
-from roistream.runs import Run, check_runs_fit, read_run_lengths, read_runs_table, write_run_lengths
-from roistream.volumes import inspect
+from roistream.images.image import inspect
+from roistream.study.runs import Run, check_runs_fit, read_run_lengths, read_runs_table, write_run_lengths
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text(encoding="utf-8"))
 
@@ -209,7 +209,7 @@ def test_a_thousand_runs_need_no_nibabel(study):
     """Only headers are read, by our own parser: importing nibabel alone would take longer."""
     path = write(study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"), ("one", "b.nii.gz", ""))
     code = (
-        "import json, sys; from roistream.runs import read_runs_table;"
+        "import json, sys; from roistream.study.runs import read_runs_table;"
         "print(len(read_runs_table(sys.argv[1], json.loads(sys.argv[2]))), {'nibabel', 'nilearn', 'pandas'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, str(path), json.dumps(SCHEMA)]

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from nilearn import datasets, image
 
-from roistream import adhd, simulation
 from roistream.errors import UserError
+from roistream.samples import adhd, simulation
 from simulate_adhd import simulate_adhd
 from simulate_atlas import simulate_atlas
 

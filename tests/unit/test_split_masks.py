@@ -9,8 +9,10 @@ import pytest
 from conftest import AFFINE, GRID
 from resample_atlas import resample_atlas
 from roistream.errors import UserError
-from roistream.regions import read_atlas, read_regions, read_voxels
-from roistream.volumes import inspect
+from roistream.images.image import inspect
+from roistream.regions.atlas import read_atlas
+from roistream.regions.coverage import read_regions
+from roistream.regions.masks import read_voxels
 from split_masks import split_masks
 
 NAMES = {3: "Insula, left", 1: "region-1", 2: "tiny"}

@@ -14,11 +14,13 @@ import pytest
 from nilearn.maskers import NiftiMasker
 
 from conftest import AFFINE, GRID, ROOT, save_mask, save_run
-from roistream.cleaning import Cleaning
+from roistream.cleaning.options import Cleaning
 from roistream.errors import UserError
-from roistream.regions import Mask, read_voxels
+from roistream.images.image import inspect
+from roistream.images.volumes import read_blocks
+from roistream.images.writing import new_header, write_image
+from roistream.regions.masks import Mask, read_voxels
 from roistream.strategies import STRATEGIES, streaming
-from roistream.volumes import inspect, new_header, read_blocks, write_image
 
 N_VOLUMES = 9
 ENDING = {name: "run.nii" if entry.uncompressed else "run.nii.gz" for name, entry in STRATEGIES.items()}

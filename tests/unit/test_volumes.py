@@ -14,14 +14,9 @@ from hypothesis import strategies as st
 
 from conftest import AFFINE, save_run
 from roistream.errors import UserError
-from roistream.volumes import (
-    header_like,
-    inspect,
-    new_header,
-    read_blocks,
-    stream_blocks,
-    write_image,
-)
+from roistream.images.image import inspect
+from roistream.images.volumes import read_blocks, stream_blocks
+from roistream.images.writing import header_like, new_header, write_image
 
 DTYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
 KINDS = {

@@ -1,22 +1,26 @@
 """The benchmark, run as a user runs it but tiny: everything is there. How fast and how large is not for tests to say."""
 
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree
 
 import pytest
 
+from benchmarks.report import Bar, judge
 from conftest import ROOT
-from roistream.benchmark_report import Bar, judge
 from roistream.strategies import STRATEGIES
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"}
 EXPERIMENTS = ("strategies", "growth", "cleaning", "concatenation", "prediction", "address_space", "rules")
 
 
 def benchmark(*arguments, **options):
-    command = [sys.executable, ROOT / "scripts" / "benchmark.py", *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900, **options)
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=900, env=ENVIRONMENT, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +105,11 @@ def test_nothing_tells_of_the_machine_but_its_kind(report):
 
 
 def test_no_library_is_shared_with_what_is_measured():
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import benchmark; print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code, ROOT / "scripts"], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", "import sys, benchmarks.__main__; print(sorted(sys.modules))"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
 
     loaded = done.stdout
-    assert "'roistream.memory'" in loaded
+    assert "'roistream.memory.measure'" in loaded
     assert not [name for name in ("numpy", "scipy", "nibabel", "pandas", "matplotlib", "isal") if f"'{name}'" in loaded]
 
 

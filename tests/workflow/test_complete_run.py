@@ -13,11 +13,11 @@ import pytest
 from nilearn.maskers import NiftiMasker
 
 from conftest import AFFINE
-from roistream import adhd
-from roistream.prediction import predict_peak_mib
-from roistream.regions import read_regions
+from roistream.images.image import inspect
+from roistream.memory.predict import predict_peak_mib
+from roistream.regions.coverage import read_regions
+from roistream.samples import adhd
 from roistream.strategies import STRATEGIES
-from roistream.volumes import inspect
 from workflow.conftest import (
     ATLAS_AFFINE,
     BLOCKS,

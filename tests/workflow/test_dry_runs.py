@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from roistream import adhd
+from roistream.samples import adhd
 from roistream.strategies import STRATEGIES
 from workflow.conftest import BLOCKS, counts, plan, side_by_side
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from roistream.prediction import predict_peak_mib
-from roistream.regions import read_regions
-from roistream.volumes import inspect
+from roistream.images.image import inspect
+from roistream.memory.predict import predict_peak_mib
+from roistream.regions.coverage import read_regions
 from workflow.conftest import plan
 
 SIMULATED = ["--config", "n_subjects=2", "n_volumes=3", "strategies=[numpy_path]"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, save_run
-from roistream import adhd
+from roistream.samples import adhd
 from roistream.strategies import STRATEGIES
 from workflow.conftest import ATLAS_AFFINE, BLOCKS, GRID, TIMEOUT_S, copy_project, save_atlas
 

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 from nilearn.maskers import NiftiMasker
 
-from roistream.regions import read_regions
+from roistream.regions.coverage import read_regions
 from roistream.strategies import STRATEGIES
 from workflow.conftest import snakemake, write_table
 

@@ -16,15 +16,16 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from roistream import adhd
-from roistream.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
+from roistream.samples import adhd
+from roistream.study.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
 from roistream.errors import UserError
-from roistream.prediction import predict_peak_mib
+from roistream.memory.predict import predict_peak_mib
 from roistream.provenance import code_digest
-from roistream.regions import read_label_names, read_labels, read_regions, select_labels
-from roistream.runs import Run, read_runs_table
+from roistream.regions.atlas import read_label_names, read_labels, select_labels
+from roistream.regions.coverage import read_regions
+from roistream.study.runs import Run, read_runs_table
 from roistream.strategies import STRATEGIES as REGISTRY
-from roistream.volumes import describe, inspect
+from roistream.images.image import describe, inspect
 
 # Shell commands find our programs, and run them in the interpreter that runs Snakemake, also when nothing is activated. A
 # job's conda environment, if Snakemake makes one, comes before both.

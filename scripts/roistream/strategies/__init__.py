@@ -2,15 +2,15 @@
 
 A strategy is a function ``(image, masks, n_jobs, cleaning) -> arrays``:
 
-- `image` is the path of a 4D image, `masks` are `roistream.regions.Mask` on its grid, none of them empty;
+- `image` is the path of a 4D image, `masks` are `roistream.regions.masks.Mask` on its grid, none of them empty;
 - `n_jobs` is the number of parallel workers;
-- `cleaning` is a `roistream.cleaning.Cleaning`;
+- `cleaning` is a `roistream.cleaning.options.Cleaning`;
 - a strategy that `streams` keeps its arrays in files and takes a folder for them as a fifth argument;
 - the result, a list or an iterator, has one array for each mask: float32, C order, ``(n_volumes, n_voxels)``, the voxels in
   C order of the mask.
 
 Every strategy returns identical arrays, those that ``NiftiMasker`` gives (tests/unit/test_strategies.py says so). To
-add one, write its file, enter it below, say in `roistream.prediction` what it takes, and everything else (config, comparison,
+add one, write its file, enter it below, say in `roistream.memory.predict` what it takes, and everything else (config, comparison,
 figure, tests) picks it up here.
 """
 

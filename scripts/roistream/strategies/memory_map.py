@@ -8,10 +8,12 @@ import nibabel as nib
 import numpy as np
 from joblib import Parallel, delayed
 
-from roistream.cleaning import Cleaning, collect, region_time_series
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.signals import collect, region_time_series
 from roistream.errors import UserError
-from roistream.regions import Mask
-from roistream.volumes import BLOCK_BYTES, inspect
+from roistream.images.image import inspect
+from roistream.images.volumes import BLOCK_BYTES
+from roistream.regions.masks import Mask
 
 
 def mmap(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:

@@ -9,9 +9,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from nilearn.maskers import NiftiMasker
 
-from roistream.cleaning import Cleaning, as_float32
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.signals import as_float32
 from roistream.errors import UserError
-from roistream.regions import Mask
+from roistream.regions.masks import Mask
 
 
 def nifti_masker_path(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:

@@ -7,8 +7,9 @@ import nibabel as nib
 import numpy as np
 from joblib import Parallel, delayed
 
-from roistream.cleaning import Cleaning, collect, region_time_series
-from roistream.regions import Mask
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.signals import collect, region_time_series
+from roistream.regions.masks import Mask
 
 
 def numpy_path(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:

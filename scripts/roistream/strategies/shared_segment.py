@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
-from roistream.cleaning import Cleaning, collect, region_time_series
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.signals import collect, region_time_series
 from roistream.errors import UserError
-from roistream.regions import Mask
+from roistream.images.image import Image, inspect
+from roistream.images.volumes import read_blocks
+from roistream.regions.masks import Mask
 from roistream.strategies.numpy_indexing import load_mask
-from roistream.volumes import Image, inspect, read_blocks
 
 SEGMENTS = Path("/dev/shm")
 

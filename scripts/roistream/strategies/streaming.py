@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from roistream.cleaning import Cleaning, as_float32, clean_time_series, finite_values, report_not_finite
-from roistream.progress import progress
-from roistream.regions import Mask
-from roistream.volumes import Block, Image, inspect, read_blocks
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.signals import as_float32, clean_time_series, finite_values, report_not_finite
+from roistream.images.image import Image, inspect
+from roistream.images.progress import progress
+from roistream.images.volumes import Block, read_blocks
+from roistream.regions.masks import Mask
 
 SMOOTHING_BLOCK_BYTES = 16 * 2**20
 """Budget of a block that is smoothed: nilearn makes several copies of it."""

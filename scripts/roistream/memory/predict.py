@@ -1,6 +1,6 @@
 """Predict the peak memory of an extraction from headers and voxel counts, before anything is loaded.
 
-The prediction is the PSS of the whole process tree, as `roistream.memory` measures it on a machine where no other Python
+The prediction is the PSS of the whole process tree, as `roistream.memory.measure` measures it on a machine where no other Python
 program runs (beside others, pages of libraries count in part, and the measured peak is some tens of MiB lower). It is a sum of
 what programs take, which was measured once, and of how many copies of what each strategy holds at its worst moment, which
 follows from the code that it runs and was checked against measurements: `make benchmark` compares all strategies for three
@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from roistream.cleaning import FILTER_BYTES, working_dtype
-from roistream.limits import Available
+from roistream.cleaning.signals import FILTER_BYTES, working_dtype
+from roistream.images.files import COMPRESSIONS
+from roistream.images.image import Image
+from roistream.images.volumes import BLOCK_BYTES
+from roistream.memory.limits import Available
 from roistream.strategies import STRATEGIES
 from roistream.strategies.streaming import BATCH_BYTES, SMOOTHING_BLOCK_BYTES
-from roistream.volumes import BLOCK_BYTES, COMPRESSIONS, Image
 
 MIB = 2**20
 
@@ -109,7 +111,7 @@ def predict_peak_mib(
     strategy : str
         A name of the registry.
     image : Image
-        The image's header, from `roistream.volumes.inspect`.
+        The image's header, from `roistream.images.image.inspect`.
     n_voxels : sequence of int
         Voxels of each region.
     n_jobs : int
@@ -237,7 +239,7 @@ def tell_shortage(strategy: str, predicted: Mapping[str, float], n_jobs: int, av
     n_jobs : int
         Parallel workers.
     available : Available or None
-        From `roistream.limits.available_memory`.
+        From `roistream.memory.limits.available_memory`.
     """
     if available is None or predicted[strategy] <= available.mib:
         return ""

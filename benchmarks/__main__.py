@@ -1,9 +1,9 @@
 """Measure speed and memory of the strategies and of the workflow's other parts, against the bars they must hold.
 
-    python scripts/benchmark.py --out docs      (or: make benchmark)
+    python -m benchmarks --out docs      (or: make benchmark)
 
 Every figure comes from a fresh process that `roistream.memory.measure` watches from outside. Each experiment below is
-a function that gives the runs of its commands; `roistream.benchmark_report` knows the bars and words the report.
+a function that gives the runs of its commands; `benchmarks.report` knows the bars and words the report.
 
 This program itself must not load numpy and the like before everything is measured: a page of a library that two
 processes use counts for each of them by half, and the measured ones would look smaller than they are.
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import psutil
 
-from roistream.benchmarking import SCRIPTS, Bench, Command, Limit, Size, describe_machine, same_time_series
+from benchmarks.bench import SCRIPTS, Bench, Command, Limit, Size, describe_machine, same_time_series
 from roistream.errors import UserError
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
@@ -369,7 +369,7 @@ def benchmark(workdir: Path, out: Path, repeats: int, quick: bool) -> None:
 
 def report(out: Path) -> None:
     """Write the report from its ``benchmark.json``."""
-    from roistream.benchmark_report import write_report  # loads numpy
+    from benchmarks.report import write_report  # loads numpy
 
     write_report(json.loads((out / "benchmark.json").read_text()), out)
 

@@ -9,11 +9,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from roistream.cleaning import check_filter
-from roistream.confounds import parse_confounds, select_columns
+from roistream.cleaning.confounds import parse_confounds, select_columns
+from roistream.cleaning.options import check_filter
 from roistream.errors import UserError
-from roistream.runs import Run
 from roistream.strategies import STRATEGIES
+from roistream.study.runs import Run
 
 # JSON counts 6.0 as an integer; Python does not take it for a number of things.
 Validator = extend(

@@ -1,4 +1,4 @@
-"""Measure commands in turn, several times, under the same conditions; what `scripts/benchmark.py` is built from."""
+"""Measure commands in turn, several times, under the same conditions; what `benchmarks` is built from."""
 
 import filecmp
 import importlib.metadata
@@ -16,11 +16,11 @@ from pathlib import Path
 import psutil
 
 from roistream.errors import UserError
-from roistream.memory import measure
+from roistream.memory.measure import measure
 
 logger = logging.getLogger("roistream")
 
-SCRIPTS = Path(__file__).resolve().parents[1]
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 PACKAGES = ("numpy", "scipy", "nibabel", "nilearn", "joblib", "isal", "snakemake")
 
 INTERVAL_S, SELDOM_S = 0.05, 0.5

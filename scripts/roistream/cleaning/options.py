@@ -1,36 +1,14 @@
-"""The signal-cleaning options, what each means, and what is done to the values of every region.
+"""The options of signal cleaning, what each means, and which are possible for an image."""
 
-What `NiftiMasker` does is the reference, to the last bit:
-
-- values are taken in the type that nibabel gives them after scaling; integers of up to 4 bytes become float32, longer
-  ones float64; float32 and float64 stay (`working_dtype`);
-- values that are not finite become 0. This is NiftiMasker's policy (``ensure_finite``), and silent there; here their
-  number is reported for each region wherever the strategy itself sees them;
-- smoothing comes first and acts on whole volumes, each by itself; then each region's time series are detrended,
-  filtered, freed of confounds and standardised by ``nilearn.signal.clean``, each voxel by itself. So both can be done to
-  a part of the image at a time without changing any bit of the result;
-- the result is rounded to float32 once, at the very end.
-
-nilearn is imported only when there is something to clean: the import takes longer than many an extraction.
-"""
-
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from roistream.confounds import read_confounds
+from roistream.cleaning.confounds import read_confounds
 from roistream.errors import UserError
-from roistream.regions import Mask
-from roistream.volumes import Image
-
-logger = logging.getLogger("roistream")
-
-FILTER_BYTES = 2 * 2**20
-"""Budget of the float64 values that are filtered with one call; scipy makes about four copies of them."""
+from roistream.images.image import Image
 
 
 @dataclass(frozen=True)
@@ -106,7 +84,7 @@ def prepare_cleaning(
     confounds : sequence of path
         One table for each run, in order, or one for all: TSV or CSV with a header, one row for each volume.
     confound_columns : sequence of str, optional
-        The columns to use, by name or pattern, see `roistream.confounds.select_columns`; by default all.
+        The columns to use, by name or pattern, see `roistream.cleaning.confounds.select_columns`; by default all.
 
     Returns
     -------
@@ -202,140 +180,3 @@ def shortest_filtered(low_pass: float | None, high_pass: float | None) -> int:
         return 0
     order = 5 if low_pass is None or high_pass is None else 10
     return 3 * (order + 1)
-
-
-def working_dtype(dtype: np.dtype) -> np.dtype:
-    """Tell in which type NiftiMasker computes on values of the given type."""
-    return np.dtype(np.float64 if np.dtype(dtype).itemsize > 4 else np.float32)
-
-
-def finite_values(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Bring values into NiftiMasker's type and put 0 for those that are not finite.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        As nibabel gives them, of any real type. An array that has the right type and order already is changed in place.
-
-    Returns
-    -------
-    values : numpy.ndarray
-        float32 or float64, in C order.
-    not_finite : numpy.ndarray or None
-        bool, where values have been set to 0; None if nowhere.
-    """
-    values = np.ascontiguousarray(values, working_dtype(values.dtype))
-    finite = np.isfinite(values)
-    if finite.all():
-        return values, None
-    not_finite = ~finite
-    values[not_finite] = 0
-    return values, not_finite
-
-
-def as_float32(values: np.ndarray, name: str | Path = "The image") -> np.ndarray:
-    """Round to float32, in native byte order and C order.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Of any real type.
-    name : str or path
-        What the message calls their origin.
-
-    Raises
-    ------
-    UserError
-        A value is beyond float32's range; it would become infinite.
-    """
-    try:
-        with np.errstate(over="raise"):
-            return np.ascontiguousarray(values, np.float32)
-    except FloatingPointError:
-        raise UserError(f"{name} holds values beyond the range of float32 (3.4e38); rescale it.") from None
-
-
-def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
-    """Do to the finite values of one region what is done along time, and round to float32.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        ``(n_volumes, n_voxels)``, in the working type and C order: another order of summation would be other bits.
-    cleaning : Cleaning
-        Its temporal part is applied.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, C order, ``(n_volumes, n_voxels)``.
-    """
-    if cleaning.temporal:
-        from nilearn import signal
-
-        with filtering_many_at_once():
-            values = signal.clean(values, confounds=cleaning.confounds, **cleaning.parameters())
-    return as_float32(values)
-
-
-@contextmanager
-def filtering_many_at_once() -> Iterator[None]:
-    """Let ``nilearn.signal.clean`` filter many voxels with one call; its results are the same bits.
-
-    On its own it filters voxel by voxel, for the sake of the memory that a whole brain would take, and passes no option that
-    would change it where an image has runs. Each call takes some 0.4 ms, ten times as long as the filtering itself.
-    """
-    from nilearn import signal
-
-    butterworth = signal.butterworth
-
-    def in_batches(signals: np.ndarray, *args, **options) -> np.ndarray:
-        """Filter as many columns at a time as the budget allows, in place, as nilearn does."""
-        columns = signals.reshape(len(signals), -1)
-        n_columns = max(1, FILTER_BYTES // (len(columns) * np.dtype(np.float64).itemsize))
-        for first in range(0, columns.shape[1], n_columns):
-            some = np.s_[:, first : first + n_columns]
-            columns[some] = butterworth(columns[some], *args, **options, copy=True)
-        return signals
-
-    signal.butterworth = in_batches
-    try:
-        yield
-    finally:
-        signal.butterworth = butterworth
-
-
-def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int]:
-    """Turn the values of one region into its time series.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        ``(n_volumes, n_voxels)``, as nibabel gives them.
-    cleaning : Cleaning
-        Its temporal part is applied.
-
-    Returns
-    -------
-    time_series : numpy.ndarray
-        float32, C order, ``(n_volumes, n_voxels)``.
-    n_not_finite : int
-        Values that were not finite and have been set to 0 beforehand.
-    """
-    values, not_finite = finite_values(values)
-    return clean_time_series(values, cleaning), 0 if not_finite is None else int(np.count_nonzero(not_finite))
-
-
-def report_not_finite(mask: Mask, n_not_finite: int, n_values: int) -> None:
-    """Tell how many values of a region count as 0."""
-    if n_not_finite:
-        logger.warning("%s: %d of %d values were not finite and count as 0.", mask.path.name, n_not_finite, n_values)
-
-
-def collect(results: Iterable[tuple[np.ndarray, int]], masks: Sequence[Mask]) -> list[np.ndarray]:
-    """Keep the time series of `region_time_series` and report what was not finite in them."""
-    arrays = []
-    for (array, n_not_finite), mask in zip(results, masks, strict=True):
-        report_not_finite(mask, n_not_finite, array.size)
-        arrays.append(array)
-    return arrays

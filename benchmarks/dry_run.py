@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time a dry run for a runs table of many images: wall and processor time, peak memory, and what most of it goes into.
 
-python scripts/benchmark_dry_run.py --workdir .benchmark/many 100 300 1000
+python -m benchmarks.dry_run --workdir .benchmark/many 100 300 1000
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from roistream.volumes import new_header, write_image
+from roistream.images.writing import new_header, write_image
 
 SNAKEFILE = Path(__file__).parent.parent / "Snakefile"
 GRID, N_VOLUMES = (10, 11, 9), 5

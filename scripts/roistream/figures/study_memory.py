@@ -1,7 +1,7 @@
 """The memory and time of many images: the distribution for each strategy, against the size of the image and the prediction.
 
-The counterpart of `roistream.comparison` for a whole study. What a reader wants to know is what to ask a scheduler for: so
-each strategy has a row with all images as points, and the median and the maximum as numbers.
+The counterpart of `roistream.figures.comparison` for a whole study. What a reader wants to know is what to ask a scheduler
+for: so each strategy has a row with all images as points, and the median and the maximum as numbers.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from roistream.comparison import (
+from roistream.figures.style import (
     GRID,
     INK,
     STYLE,
-    Summary,
     count,
     count_range,
     format_value,
@@ -27,6 +26,7 @@ from roistream.comparison import (
     strategy_colour,
     tick_labels,
 )
+from roistream.memory.summaries import Summary
 from roistream.strategies import STRATEGIES
 
 MANY_POINTS = 1000

@@ -12,8 +12,8 @@ import requests
 from nilearn.datasets import get_data_dirs
 
 from roistream.errors import UserError
+from roistream.images.files import DAMAGE
 from roistream.outputs import whole_file
-from roistream.volumes import DAMAGE
 
 logger = logging.getLogger("roistream")
 

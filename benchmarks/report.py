@@ -1,4 +1,4 @@
-"""The report of `scripts/benchmark.py`: bars, tables and figure, all from its ``benchmark.json``.
+"""The report of `benchmarks`: bars, tables and figure, all from its ``benchmark.json``.
 
 An experiment is a list of rows, one for each measured command: its ``name``, facts about it, and ``runs`` with what each
 repeat took (``peak_pss_mib``, ``peak_rss_mib``, ``peak_shm_mib``, ``wall_s``, ``output_mib``, ``exit_status``, ``message``).
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from roistream.comparison import GRID, INK, STYLE, count, format_value, strategy_colour
+from roistream.figures.style import GRID, INK, STYLE, count, format_value, strategy_colour
 from roistream.outputs import whole_file
 from roistream.strategies import STRATEGIES
 

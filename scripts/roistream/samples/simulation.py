@@ -20,8 +20,8 @@ from scipy.ndimage import affine_transform
 from scipy.signal import lfilter
 from scipy.spatial import cKDTree
 
-from roistream import adhd
-from roistream.volumes import new_header, write_image
+from roistream.images.writing import new_header, write_image
+from roistream.samples import adhd
 
 ATLAS_GRID = (53, 64, 52)
 ATLAS_AFFINE = np.array([[3.0, 0, 0, -78], [0, 3, 0, -112], [0, 0, 3, -68], [0, 0, 0, 1]])

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roistream.confounds import count_confounds
+from roistream.cleaning.confounds import count_confounds
 from roistream.errors import UserError
+from roistream.images.files import files_of
+from roistream.images.image import Image, inspect
 from roistream.outputs import whole_file
-from roistream.volumes import Image, files_of, inspect
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
-from roistream.volumes import Block, Image
+from roistream.images.image import Image
+from roistream.images.volumes import Block
 
 logger = logging.getLogger("roistream")
 
@@ -20,7 +21,7 @@ def progress(blocks: Iterable[Block], image: Image, doing: str) -> Iterator[Bloc
     Parameters
     ----------
     blocks : iterable of Block
-        From `roistream.volumes.read_blocks`.
+        From `roistream.images.volumes.read_blocks`.
     image : Image
         The image that they come from.
     doing : str

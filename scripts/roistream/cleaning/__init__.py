@@ -1,0 +1,1 @@
+"""Cleaning along time, as nilearn does it."""

@@ -1,0 +1,208 @@
+"""Read and write 4D images block by block, in flat memory.
+
+The contract, which tests/unit/test_volumes.py checks against nibabel:
+
+- `inspect` reads only the header; `read_blocks` then goes through the data once, from front to back, and needs nothing
+  but a forward-only binary stream. Values, dtype and scaling are those of ``np.asarray(nibabel.load(path).dataobj)``, to
+  the last bit, for NIfTI-1 and -2, single files and header/image pairs, plain or compressed, either byte order.
+- A buffer is bounded by a budget in bytes, not by a number of volumes: a block holds many small volumes, or one volume,
+  or a part of one large volume.
+- A file that ends early or is damaged raises a `UserError` that names the file, the volumes expected and those reached.
+  The check sums of a compressed file are verified before the last block has been followed by the end of the iteration.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from roistream.errors import UserError
+from roistream.images.files import DAMAGE, open_stream
+from roistream.images.image import Image, VolumeLayout, inspect_volume
+
+BLOCK_BYTES = 4 * 2**20
+"""Default budget of one block of raw data: three volumes of ADHD's size; more gains hardly any time."""
+
+STEP_BYTES = 2**18
+"""Bytes asked of a stream at a time: how exactly the volume reached is known when a compressed file breaks off."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of an image: whole volumes, or a run of voxels of a single one.
+
+    Attributes
+    ----------
+    first_volume, first_voxel : int
+        Where the piece begins; voxels are counted in the order of the file (x fastest, Fortran order).
+    values : numpy.ndarray
+        ``(n_volumes, n_voxels)`` of this piece. Valid until the next block is asked for: its buffer is then used again.
+    """
+
+    first_volume: int
+    first_voxel: int
+    values: np.ndarray
+
+
+def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a 3D image, such as a mask or an atlas.
+
+    Parameters
+    ----------
+    path : path
+        As for `inspect`; trailing axes of length 1 are dropped.
+
+    Returns
+    -------
+    values : numpy.ndarray
+        3D, Fortran order, of the type that nibabel gives.
+    affine : numpy.ndarray
+        4 × 4, in mm.
+
+    Raises
+    ------
+    UserError
+        The file is missing, unreadable, damaged or not 3D.
+    """
+    image = inspect_volume(Path(path))
+    [block] = read_blocks(image, whole_volumes=True)
+    return block.values.reshape(image.grid, order="F"), image.affine
+
+
+def read_blocks(image: Image, max_bytes: int = BLOCK_BYTES, whole_volumes: bool = False) -> Iterator[Block]:
+    """Go through an image once, from the first volume to the last.
+
+    Parameters
+    ----------
+    image : Image
+        From `inspect`.
+    max_bytes : int
+        Budget of the values of one block, stored or scaled, whichever is larger. Two buffers for each may exist: the next
+        block is read by a thread while this one is worked on.
+    whole_volumes : bool
+        Never split a volume, also when a single one exceeds the budget.
+
+    Yields
+    ------
+    Block
+        In order, without gaps.
+
+    Raises
+    ------
+    UserError
+        The file ends early or is damaged.
+    """
+    size = image.layout.n_volumes * image.layout.n_voxels * image.layout.widest
+    with open_stream(image.data_path) as stream:
+        blocks = stream_blocks(stream, image.layout, str(image.path), max_bytes, whole_volumes)
+        yield from blocks if size <= max_bytes else read_ahead(blocks)
+
+
+def read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Let a thread read the next block while the last one is worked on; decompressors do not hold Python's lock."""
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, blocks, None)
+        while (block := upcoming.result()) is not None:
+            upcoming = reader.submit(next, blocks, None)
+            yield block
+
+
+def read_stored(image: Image, max_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """Go through an image like `read_blocks`, but give the values as they are stored, without scaling; little-endian."""
+    unscaled = replace(image, layout=replace(image.layout, slope=1.0, inter=0.0))
+    for block in read_blocks(unscaled, max_bytes):
+        yield replace(block, values=block.values.astype(block.values.dtype.newbyteorder("<"), copy=False))
+
+
+def stream_blocks(
+    stream: BinaryIO, layout: VolumeLayout, name: str, max_bytes: int = BLOCK_BYTES, whole_volumes: bool = False
+) -> Iterator[Block]:
+    """Go through the volumes of a forward-only binary stream; see `read_blocks`.
+
+    Parameters
+    ----------
+    stream : binary file
+        Needs ``readinto`` and ``read`` only; stands at byte 0 of the file, before the header.
+    layout : VolumeLayout
+        What to expect.
+    name : str
+        How errors call the stream.
+    max_bytes, whole_volumes
+        As in `read_blocks`.
+    """
+    values_per_block = max(1, max_bytes // layout.widest)
+    per_block = max(1, values_per_block // layout.n_voxels)
+    voxels = layout.n_voxels if whole_volumes else min(values_per_block, layout.n_voxels)
+    n_buffers = 1 if per_block >= layout.n_volumes and voxels == layout.n_voxels else 2
+    buffers = itertools.cycle(np.empty((n_buffers, min(per_block, layout.n_volumes) * voxels), layout.raw_dtype))
+    skip(stream, layout.offset, name, layout)
+    for first_volume in range(0, layout.n_volumes, per_block):
+        n_volumes = min(per_block, layout.n_volumes - first_volume)
+        for first_voxel in range(0, layout.n_voxels, voxels):
+            n_voxels = min(voxels, layout.n_voxels - first_voxel)
+            raw = next(buffers)[: n_volumes * n_voxels]
+            filled = fill(stream, memoryview(raw).cast("B"), name, layout, first_volume)
+            if filled < raw.nbytes:
+                raise truncated(name, layout, first_volume + filled // layout.volume_bytes)
+            yield Block(first_volume, first_voxel, layout.scaled(raw.reshape(n_volumes, n_voxels)))
+    drain(stream, name, layout)
+
+
+def skip(stream: BinaryIO, n_bytes: int, name: str, layout: VolumeLayout) -> None:
+    """Read past the header and its extensions."""
+    scratch = memoryview(bytearray(min(n_bytes, 2**20)))
+    while n_bytes > 0:
+        n_read = fill(stream, scratch[: min(n_bytes, len(scratch))], name, layout, 0)
+        if n_read == 0:
+            raise truncated(name, layout, 0)
+        n_bytes -= n_read
+
+
+def fill(stream: BinaryIO, target: memoryview, name: str, layout: VolumeLayout, volume: int) -> int:
+    """Read until `target` is full or the stream ends; return the number of bytes."""
+    filled = 0
+    try:
+        while filled < len(target):
+            # In small steps: a decompressor that meets the end too early throws away what it had for this step.
+            n_read = stream.readinto(target[filled : filled + STEP_BYTES])
+            if not n_read:
+                break
+            filled += n_read
+    except EOFError:
+        pass  # a compressed stream that was cut off: the same as a plain one that is too short
+    except DAMAGE as error:
+        raise damaged(name, layout, volume + filled // layout.volume_bytes, error) from error
+    return filled
+
+
+def drain(stream: BinaryIO, name: str, layout: VolumeLayout) -> None:
+    """Read to the end, where a compressed file has its check sum."""
+    try:
+        while stream.read(STEP_BYTES):
+            pass
+    except EOFError as error:
+        raise truncated(name, layout, layout.n_volumes) from error
+    except DAMAGE as error:
+        raise damaged(name, layout, layout.n_volumes, error) from error
+
+
+def truncated(name: str, layout: VolumeLayout, reached: int) -> UserError:
+    """Word the error for a file that ends early."""
+    return UserError(
+        f"{name} ends early: {layout.n_volumes} volumes expected, {reached} complete; "
+        "the file was cut off, copy or download it again."
+    )
+
+
+def damaged(name: str, layout: VolumeLayout, reached: int, error: Exception) -> UserError:
+    """Word the error for a file whose compressed data are not sound."""
+    return UserError(
+        f"{name} is damaged ({error}): {layout.n_volumes} volumes expected, {reached} read before the damage showed; "
+        "copy or download it again."
+    )

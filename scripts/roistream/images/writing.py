@@ -1,0 +1,127 @@
+"""Write images piece by piece; they appear under their names when they are complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from isal import igzip
+
+from roistream.images.header import as_nibabel
+from roistream.images.image import Image
+from roistream.outputs import whole_file
+
+if TYPE_CHECKING:
+    from nibabel import Nifti1Header
+
+
+def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndarray]) -> None:
+    """Write a NIfTI image piece by piece; it appears under its name when it is complete.
+
+    Parameters
+    ----------
+    path : path
+        ``.nii`` or ``.nii.gz``; the latter at isal's level 1, and the same bytes for the same content.
+    header : nibabel.Nifti1Header or nibabel.Nifti2Header
+        With shape, dtype, affine and scaling of the data to come, see `new_header`.
+    pieces : iterable of numpy.ndarray
+        The stored values, in the header's dtype and in the order of the file (x fastest), in pieces of any shape whose
+        C-order memory is that order, as `Block.values` are.
+
+    Raises
+    ------
+    ValueError
+        The pieces are of another type, more or fewer than the header says.
+    """
+    header = header.copy()
+    header["vox_offset"] = header.single_vox_offset
+    header["magic"] = header.single_magic
+    dtype = header.get_data_dtype()
+    expected = int(np.prod(header.get_data_shape(), dtype=np.int64)) * dtype.itemsize
+    written = 0
+    with whole_file(path) as partial, partial.open("wb") as plain, compressed(plain, Path(path)) as stream:
+        stream.write(header.binaryblock)
+        stream.write(b"\0" * (header.single_vox_offset - len(header.binaryblock)))
+        for piece in pieces:
+            if piece.dtype != dtype:
+                raise ValueError(f"a piece of {piece.dtype} for an image of {dtype}")
+            stream.write(memoryview(np.ascontiguousarray(piece)).cast("B"))
+            written += piece.nbytes
+        if written != expected:
+            raise ValueError(f"{written} bytes of data for a header that says {expected}")
+
+
+@contextmanager
+def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    """Compress what is written, if the ending of `path` says so; no name or time in the stream, for equal bytes."""
+    if path.suffix != ".gz":
+        yield plain
+        return
+    with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=plain, mtime=0) as stream:
+        yield stream
+
+
+def new_header(
+    grid: tuple[int, ...], dtype: np.dtype | type, affine: np.ndarray, t_r: float | None = None
+) -> Nifti1Header:
+    """Make a header for `write_image`: millimetres, seconds, no scaling.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        Shape of the image, 3D or 4D. NIfTI-1 cannot count beyond 32,767 along an axis; then it is NIfTI-2.
+    dtype : numpy.dtype
+        Stored type; little-endian on disk.
+    affine : numpy.ndarray
+        4 × 4, in mm.
+    t_r : float, optional
+        Repetition time in seconds.
+    """
+    from nibabel import Nifti1Header, Nifti2Header, affines
+
+    kind = Nifti1Header if max(grid) <= np.iinfo(np.int16).max else Nifti2Header
+    header = kind(endianness="<")
+    header.set_data_shape(grid)
+    header.set_data_dtype(np.dtype(dtype))
+    header.set_sform(affine, code="aligned")
+    header.set_qform(affine, code="aligned")
+    header.set_zooms((*affines.voxel_sizes(affine), t_r or 0.0)[: len(grid)])
+    header.set_xyzt_units("mm", "sec")
+    header.set_slope_inter(1, 0)
+    return header
+
+
+def header_like(image: Image, n_volumes: int, dtype: np.dtype, slope: float = 1.0, inter: float = 0.0) -> Nifti1Header:
+    """Make a header for `write_image` with the geometry, codes, TR and units of an image, but other data.
+
+    Parameters
+    ----------
+    image : Image
+        The model.
+    n_volumes : int
+        Length of the image to come.
+    dtype : numpy.dtype
+        Stored type of the image to come.
+    slope, inter : float
+        Its scaling.
+    """
+    header = new_header((*image.grid, n_volumes), dtype, image.affine, image.t_r)
+    model = as_nibabel(image.header.start)
+    about_the_data = {
+        "sizeof_hdr",
+        "magic",
+        "dim",
+        "datatype",
+        "bitpix",
+        "vox_offset",
+        "scl_slope",
+        "scl_inter",
+        "regular",
+    }
+    for field in set(header.keys()) & set(model.keys()) - about_the_data:
+        header[field] = model[field]
+    header.set_slope_inter(slope, inter)
+    return header

@@ -1,0 +1,1 @@
+"""Memory: measured, predicted, and still to be had."""

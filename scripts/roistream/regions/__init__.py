@@ -1,0 +1,1 @@
+"""Regions of the brain: atlases, masks, and what becomes of a volume's voxels."""

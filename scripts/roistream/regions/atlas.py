@@ -1,0 +1,118 @@
+"""Label images and the tables that name their labels."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from roistream.errors import UserError
+from roistream.images.volumes import read_volume
+
+
+def read_atlas(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a label image.
+
+    Parameters
+    ----------
+    path : path
+        A 3D image (a trailing axis of length 1 is dropped) of whole numbers; 0 is the background, and voxels that are
+        not finite belong to it.
+
+    Returns
+    -------
+    labels : numpy.ndarray
+        int32, 3D.
+    affine : numpy.ndarray
+        4 × 4, in mm.
+
+    Raises
+    ------
+    UserError
+        The image is unreadable, not 3D, or holds values that are no labels.
+    """
+    values, affine = read_volume(path)
+    finite = np.where(np.isfinite(values), values, 0)
+    if (finite != np.trunc(finite)).any():
+        raise UserError(f"{path} holds values that are not whole numbers; give a label image, not a probability map.")
+    if (finite < 0).any():
+        raise UserError(f"{path} holds negative labels; number the regions from 1 up.")
+    if (finite > np.iinfo(np.int32).max).any():
+        raise UserError(f"{path} holds labels beyond {np.iinfo(np.int32).max}; number the regions from 1 up.")
+    return finite.astype(np.int32), affine
+
+
+def read_labels(path: str | Path) -> list[int]:
+    """List the labels of an atlas in ascending order, without the background."""
+    present = np.unique(read_atlas(path)[0])
+    return [int(label) for label in present if label != 0]
+
+
+def read_label_names(path: str | Path) -> dict[int, str]:
+    """Read a table of labels, in its order.
+
+    Parameters
+    ----------
+    path : path
+        TSV with columns ``index`` and ``name`` (BIDS's ``dseg.tsv``); further columns are ignored, index 0 too.
+
+    Raises
+    ------
+    UserError
+        The file is no such table, an index is no whole number, or an index or name occurs twice.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist; check the config key 'atlas_labels'.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, delimiter="\t", strict=True)
+            columns = tuple(reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise UserError(f"{path} is not readable as tab-separated text ({error}); save it as TSV in UTF-8.") from error
+    missing = {"index", "name"} - set(columns)
+    if missing:
+        raise UserError(f"{path} lacks the column {min(missing)!r}; atlas_labels is a TSV with columns index and name.")
+    names: dict[int, str] = {}
+    for line, row in rows:
+        index, name = row["index"] or "", (row["name"] or "").strip()
+        if not index.strip().isdecimal() or not name:
+            raise UserError(f"{path}, line {line}: index {index!r} with name {name!r}; give a whole number and a name.")
+        if int(index) in names or name in names.values():
+            raise UserError(f"{path}, line {line}: {index} {name!r} occurs twice; make indices and names unique.")
+        names[int(index)] = name
+    return {index: name for index, name in names.items() if index != 0}
+
+
+def select_labels(requested: int | str | Sequence[int], available: Sequence[int], atlas: str) -> list[int]:
+    """Turn the config key ``regions`` into labels.
+
+    Parameters
+    ----------
+    requested : int, "all" or list of int
+        The first so many labels, all of them, or these.
+    available : sequence of int
+        The atlas's labels, in order.
+    atlas : str
+        What messages call the atlas.
+
+    Raises
+    ------
+    UserError
+        There are no labels, more are asked for than there are, or one of them twice.
+    """
+    if not available:
+        raise UserError(f"regions: {atlas} has no labels; check 'atlas' and 'atlas_labels'.")
+    if requested == "all":
+        return list(available)
+    if isinstance(requested, int):
+        if requested > len(available):
+            raise UserError(
+                f"regions: {requested} asked for, but {atlas} has {len(available)} labels; ask for at most that many."
+            )
+        return list(available[:requested])
+    twice = sorted({label for label in requested if list(requested).count(label) > 1})
+    if twice:
+        raise UserError(f"regions: label {twice[0]} is listed twice; list each label once.")
+    return list(requested)

@@ -1,0 +1,1 @@
+"""Sample data: the ADHD subjects, and a simulation of them."""

@@ -1,0 +1,1 @@
+"""Studies: their runs and their configuration."""

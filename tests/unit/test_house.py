@@ -1,0 +1,61 @@
+"""The house: imports run one way through its wings, and the library knows nothing of Snakemake."""
+
+import ast
+
+import pytest
+
+from conftest import ROOT
+
+LIBRARY = ROOT / "scripts" / "roistream"
+
+WINGS = [
+    ("errors", "outputs", "provenance", "command_line", "reporting"),
+    ("images",),
+    ("regions",),
+    ("cleaning",),
+    ("samples",),
+    ("strategies",),
+    ("memory",),
+    ("study",),
+    ("figures",),
+]
+"""From the ground up: a wing imports from those before it, and from itself; modules of the ground are independent of wings."""
+
+LEVELS = {wing: level for level, wings in enumerate(WINGS) for wing in wings}
+MODULES = sorted(path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py")
+
+
+def imported(path):
+    """List the modules that a file imports anywhere in it, by full names."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "roistream":
+            yield from (f"roistream.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def wing_of(path):
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def test_every_module_has_a_place():
+    assert {wing_of(path) for path in MODULES} == set(LEVELS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_imports_run_one_way(path):
+    used = {name.split(".")[1] for name in imported(path) if name.startswith("roistream.")}
+    upward = {wing for wing in used if wing != wing_of(path) and LEVELS[wing] > LEVELS[wing_of(path)]}
+    assert not upward
+
+
+def test_the_library_knows_nothing_of_snakemake():
+    for path in MODULES:
+        assert not [name for name in imported(path) if name.partition(".")[0].startswith("snakemake")], path
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_a_room_has_at_most_300_lines(path):
+    assert len(path.read_text("utf-8").splitlines()) <= 300
