@@ -1,16 +1,13 @@
 """Split a resampled atlas into one binary mask for each requested region."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from roistream.errors import UserError
 from roistream.regions.atlas import read_atlas
-from roistream.regions.coverage import count_regions, write_regions
+from roistream.regions.coverage import check_regions, count_regions, write_regions
 from roistream.regions.masks import write_mask
+from roistream.regions.placement import locate_atlas_voxels
 from roistream.reporting import reporting
-
-logger = logging.getLogger("roistream")
 
 
 def split_masks(
@@ -38,24 +35,11 @@ def split_masks(
     """
     before, atlas_affine = read_atlas(atlas)
     after, affine = read_atlas(resampled)
-    counted = count_regions(before, atlas_affine, after, affine, names)
-    empty = [region.label for region in counted if region.status == "empty"]
-    if len(empty) == len(counted):
-        raise UserError(
-            f"None of the requested regions has a voxel on the grid of {resampled}; check 'atlas' and 'regions'."
-        )
-    if empty and empty_regions == "error":
-        listed = ", ".join(str(label) for label in empty[:10]) + (", …" if len(empty) > 10 else "")
-        raise UserError(
-            f"{len(empty)} requested label(s) of {atlas} have no voxel on the image's grid: {listed}; "
-            "leave them out of 'regions', or set 'empty_regions: keep' for columns of NaN."
-        )
+    located = locate_atlas_voxels(before, atlas_affine, after.shape, affine, list(names))
+    counted = count_regions(*located, after, names)
+    check_regions(counted, atlas, resampled, empty_regions)
     for region, mask in zip(counted, masks, strict=True):
         write_mask(after == region.label, affine, mask)
-        if region.status != "ok":
-            logger.warning(
-                "Region %d (%s) is %s: coverage %.3f.", region.label, region.name, region.status, region.coverage
-            )
     write_regions(counted, regions)
 
 

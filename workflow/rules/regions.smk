@@ -35,22 +35,26 @@ rule simulate_atlas:
         "../../scripts/simulate_atlas.py"
 
 
-rule resample_atlas:
+# All labels: which of them are asked for, split_masks knows.
+rule place_atlas:
     input:
         atlas=ATLAS,
         image="results/{image}/{image}_bold.nii.gz",
     output:
-        resampled="results/{image}/atlas_dseg.nii.gz",
+        placed="results/{image}/atlas_dseg.nii.gz",
+        table=temp("results/{image}/atlas_regions.tsv"),
+        coverage=temp("results/{image}/atlas_coverage.npy"),
     log:
-        "logs/resample_atlas/{image}.log",
+        "logs/place_atlas/{image}.log",
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=memory_of(170, mib_per_million_voxels=60),
+        mem_mb=memory_of(50, mib_per_million_voxels=60),
     params:
-        code=code_of("resample_atlas.py"),
-    script:
-        "../../scripts/resample_atlas.py"
+        code=code_of("place_atlas.py"),
+    shell:
+        "place_atlas.py --atlas {input.atlas:q} --like {input.image:q} --empty-regions keep"
+        " --out {output.placed:q} --table {output.table:q} --coverage {output.coverage:q} --log {log:q}"
 
 
 rule split_masks:

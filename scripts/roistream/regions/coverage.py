@@ -1,7 +1,7 @@
 """How much of each region of an atlas lies on the grid of an image: the table of regions."""
 
 import csv
-from collections import Counter
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,6 +10,9 @@ import numpy as np
 
 from roistream.errors import UserError
 from roistream.outputs import whole_file
+from roistream.regions.placement import number_regions
+
+logger = logging.getLogger("roistream")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Region:
     n_voxels_atlas, n_voxels : int
         Voxels on the atlas's own grid, and on the image's.
     coverage : float
-        Share of the region's voxels in the atlas whose centres lie inside the image's field of view, from 0 to 1.
+        Share of the region's voxels in the atlas whose centres lie inside the image's field of view, from 0 to 1; on its
+        border is inside.
     status : str
         ``ok``, ``partial`` (a part of the region lies outside the field of view) or ``empty`` (no voxel on the image's
         grid).
@@ -69,49 +73,66 @@ def read_regions(path: str | Path) -> list[Region]:
 
 
 def count_regions(
-    atlas: np.ndarray, atlas_affine: np.ndarray, resampled: np.ndarray, affine: np.ndarray, names: dict[int, str]
+    region_number: np.ndarray, position: np.ndarray, placed: np.ndarray, names: dict[int, str]
 ) -> list[Region]:
-    """Count each region's voxels before and after resampling.
+    """Count each region's voxels in the atlas, those of them inside the image's field of view, and those on its grid.
 
     Parameters
     ----------
-    atlas, resampled : numpy.ndarray
-        Label images on the atlas's grid and on the image's.
-    atlas_affine, affine : numpy.ndarray
-        Their affines, in mm.
+    region_number, position : numpy.ndarray
+        From `roistream.regions.placement.locate_atlas_voxels` for the labels of `names`.
+    placed : numpy.ndarray
+        The atlas on the image's grid.
     names : dict
         The requested labels, in order, and their names.
     """
-    before, after = count_voxels(atlas), count_voxels(resampled)
-    inside = count_voxels(atlas[inside_grid(atlas.shape, atlas_affine, resampled.shape, affine)])
+    before = np.bincount(region_number, minlength=len(names)).tolist()
+    inside = np.bincount(region_number[position >= 0], minlength=len(names)).tolist()
+    after = np.zeros(len(names), np.int64)
+    for numbers in number_regions(placed, list(names)):
+        after += np.bincount(numbers[numbers >= 0], minlength=len(names))
     regions = []
-    for label, name in names.items():
-        coverage = inside[label] / before[label] if before[label] else 0.0
-        status = "empty" if after[label] == 0 else "partial" if inside[label] < before[label] else "ok"
-        regions.append(Region(label, name, before[label], after[label], coverage, status))
+    for (label, name), n_atlas, n_inside, n in zip(names.items(), before, inside, after.tolist(), strict=True):
+        coverage = n_inside / n_atlas if n_atlas else 0.0
+        status = "empty" if n == 0 else "partial" if n_inside < n_atlas else "ok"
+        regions.append(Region(label, name, n_atlas, n, coverage, status))
     return regions
 
 
-def count_voxels(labels: np.ndarray) -> Counter[int]:
-    """Count the voxels of each label; labels may be far apart (those of the Allen atlas go up to 614,454,277)."""
-    present, counts = np.unique(labels, return_counts=True)
-    return Counter(dict(zip(present.tolist(), counts.tolist(), strict=True)))
+def check_regions(regions: Sequence[Region], atlas: Path, image: Path, empty_regions: str) -> None:
+    """Tell of regions that are not wholly there; refuse those that are not there at all.
 
+    Parameters
+    ----------
+    regions : sequence of Region
+        The requested ones.
+    atlas, image : path
+        What messages call the atlas and the image.
+    empty_regions : {"error", "keep"}
+        What to do with a region without a voxel on the image's grid: fail, or keep it as it is.
 
-def inside_grid(
-    shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...], other_affine: np.ndarray
-) -> np.ndarray:
-    """Tell which voxel centres of one grid lie inside another (nearer to one of its voxels than half a voxel).
-
-    Returns
-    -------
-    numpy.ndarray
-        bool, of the first shape.
+    Raises
+    ------
+    UserError
+        A region is empty and must not be, or all of them are.
     """
-    to_other = np.linalg.inv(other_affine) @ affine
-    indices = np.indices(shape, dtype=np.float32).reshape(3, -1)
-    inside = np.ones(indices.shape[1], bool)
-    for axis in range(3):
-        position = to_other[axis, :3] @ indices + to_other[axis, 3]
-        inside &= (position > -0.5) & (position < other_shape[axis] - 0.5)
-    return inside.reshape(shape)
+    empty = [region.label for region in regions if region.status == "empty"]
+    if len(empty) == len(regions):
+        raise UserError(
+            f"None of the requested regions has a voxel on the grid of {image}; check 'atlas' and 'regions'."
+        )
+    if empty and empty_regions == "error":
+        raise UserError(
+            f"{len(empty)} requested label(s) of {atlas} have no voxel on the image's grid: {list_labels(empty)}; "
+            "leave them out of 'regions', or set 'empty_regions: keep' for columns of NaN."
+        )
+    for region in regions:
+        if region.status != "ok":
+            logger.warning(
+                "Region %d (%s) is %s: coverage %.3f.", region.label, region.name, region.status, region.coverage
+            )
+
+
+def list_labels(labels: Sequence[int]) -> str:
+    """List the first ten labels for a message."""
+    return ", ".join(str(label) for label in labels[:10]) + (", …" if len(labels) > 10 else "")

@@ -10,6 +10,7 @@ from typing import Any
 from roistream.cleaning.confounds import count_confounds
 from roistream.errors import UserError
 from roistream.images.files import files_of
+from roistream.images.grids import corner_distance, same_grid
 from roistream.images.image import Image, inspect
 from roistream.outputs import whole_file
 
@@ -195,8 +196,10 @@ def check_runs_fit(runs: Sequence[Image]) -> None:
     for run in runs[1:]:
         if run.grid != first.grid:
             difference = f"the grid {run.grid} against {first.grid}"
-        elif abs(run.affine - first.affine).max() > 1e-3:  # mm: a thousandth of a voxel, above any rounding to float32
-            difference = f"another affine, by up to {abs(run.affine - first.affine).max():.4g} mm"
+        elif not same_grid(first.grid, first.affine, run.grid, run.affine):
+            difference = (
+                f"another affine, by {corner_distance(first.grid, first.affine, run.affine):.3g} voxels at a corner"
+            )
         elif (run.t_r is None) != (first.t_r is None) or abs((run.t_r or 0) - (first.t_r or 0)) > 1e-4:
             difference = f"TR {tell_t_r(run)} against {tell_t_r(first)}"
         else:
