@@ -290,7 +290,12 @@ def rules(bench: Bench, data: Data) -> list[dict]:
             {"subject": data.runs[0].parent.name, "n_volumes": bench.size.n_volumes, "seed": 0},
         ),
         ("simulate_atlas", [], {"atlas": "atlas.nii.gz"}, {"n_parcels": len(names), "seed": 0}),
-        ("resample_atlas", [], {"resampled": "atlas.nii.gz"}, {"atlas": data.atlas, "image": data.image}),
+        (
+            "place_atlas",
+            [],
+            {"out": "atlas.nii.gz", "table": "regions.tsv", "coverage": "coverage.npy"},
+            {"atlas": data.atlas, "like": data.image},
+        ),
         (
             "split_masks",
             [],

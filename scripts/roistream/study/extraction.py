@@ -68,7 +68,7 @@ def extract(
     wanted : sequence of int
         Labels of the regions, in order.
     atlas_voxels : numpy.ndarray
-        From `roistream.regions.placement.locate_atlas_voxels`, for the same regions.
+        See `roistream.regions.placed.PlacedAtlas`.
     statistics : sequence of str
         Some of `roistream.regions.labels.STATISTICS`.
     smoothing_fwhm : float, optional
@@ -135,7 +135,7 @@ def measure_coverage(atlas_voxels: np.ndarray, n_regions: int, with_data: np.nda
     Parameters
     ----------
     atlas_voxels : numpy.ndarray
-        From `roistream.regions.placement.locate_atlas_voxels`.
+        See `roistream.regions.placed.PlacedAtlas`.
     n_regions : int
         Regions wanted.
     with_data : numpy.ndarray
