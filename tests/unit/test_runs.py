@@ -16,18 +16,19 @@ from conftest import AFFINE, ROOT, save_run
 from roistream.cleaning.confounds import parse_confounds
 from roistream.errors import UserError
 from roistream.images.image import inspect
-from roistream.study.runs import Run, check_runs_fit, read_run_lengths, read_runs_table, write_run_lengths
+from roistream.images.series import check_runs_fit
+from roistream.study.runs import Run, read_run_lengths, read_runs_table, write_run_lengths
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def study(tmp_path):
-    """A folder with three runs, a table of confounds and a 3D image."""
+    """A folder with three runs, a table of confounds and a 5D image."""
     for name in ("a.nii", "b.nii.gz", "sub/c.nii"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         save_run(tmp_path / name, np.zeros((2, 2, 2, 3), np.float32))
-    nib.Nifti1Image(np.zeros((2, 2, 2), np.float32), AFFINE).to_filename(tmp_path / "3d.nii")
+    nib.Nifti1Image(np.zeros((2, 2, 2, 3, 2), np.float32), AFFINE).to_filename(tmp_path / "5d.nii")
     (tmp_path / "a_confounds.tsv").write_text("csf\n1\n2\n3\n")
     return tmp_path
 
@@ -119,7 +120,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(study):
         "\n"  # an empty line is no row, but it counts
         "one\tabsent.nii\tn/a\n"
         "one/two\tb.nii.gz\tno.tsv\n"
-        "one\t3d.nii\tn/a\n"
+        "one\t5d.nii\tn/a\n"
         "one\ta.nii\tn/a\n"
         "one\tb.nii.gz\n"
         "one\tb.nii.gz\tn/a\tmore\n"
@@ -130,7 +131,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(study):
         rf"line 4: {study}/absent\.nii does not exist; check the path",
         r"line 5: image 'one/two' must be a name for a folder \(letters.*",
         rf"line 5: {study}/no\.tsv does not exist; check the path",
-        rf"line 6: {study}/3d\.nii is 3D \(shape \(2, 2, 2\)\), a run must be 4D.*",
+        rf"line 6: {study}/5d\.nii is 5D \(shape \(2, 2, 2, 3, 2\)\); give a 4D run, or 3D volumes.*",
         rf"line 7: {study}/a\.nii is already a run of 'one', in line 2",
         r"line 8: 3 columns expected, found 2",
         r"line 9: 3 columns expected, found 4",

@@ -17,12 +17,11 @@ nilearn is imported only when there is something to clean: the import takes long
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
 from roistream.cleaning.options import Cleaning
-from roistream.errors import UserError
+from roistream.images.volumes import as_float32
 from roistream.regions.masks import Mask
 
 logger = logging.getLogger("roistream")
@@ -58,28 +57,6 @@ def finite_values(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     not_finite = ~finite
     values[not_finite] = 0
     return values, not_finite
-
-
-def as_float32(values: np.ndarray, name: str | Path = "The image") -> np.ndarray:
-    """Round to float32, in native byte order and C order.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Of any real type.
-    name : str or path
-        What the message calls their origin.
-
-    Raises
-    ------
-    UserError
-        A value is beyond float32's range; it would become infinite.
-    """
-    try:
-        with np.errstate(over="raise"):
-            return np.ascontiguousarray(values, np.float32)
-    except FloatingPointError:
-        raise UserError(f"{name} holds values beyond the range of float32 (3.4e38); rescale it.") from None
 
 
 def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:

@@ -43,6 +43,11 @@ class VolumeLayout:
         return self.grid[0] * self.grid[1] * self.grid[2]
 
     @property
+    def scales(self) -> bool:
+        """Whether values are others than those stored."""
+        return (self.slope, self.inter) != (1.0, 0.0)
+
+    @property
     def volume_bytes(self) -> int:
         """Bytes of one stored volume."""
         return self.n_voxels * self.raw_dtype.itemsize
@@ -59,7 +64,7 @@ class VolumeLayout:
 
     def scaled(self, raw: np.ndarray) -> np.ndarray:
         """Apply slope and intercept as nibabel does; without them the same array comes back."""
-        if (self.slope, self.inter) == (1.0, 0.0):
+        if not self.scales:
             return raw
         from nibabel.volumeutils import apply_read_scaling
 
@@ -68,7 +73,7 @@ class VolumeLayout:
 
 @dataclass(frozen=True)
 class Image:
-    """A 4D image on disk, known from its header alone.
+    """A 4D image on disk, known from its header alone; several of them are a `roistream.images.series.Series`.
 
     Attributes
     ----------
@@ -96,6 +101,41 @@ class Image:
     def n_volumes(self) -> int:
         """Volumes along time."""
         return self.layout.n_volumes
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of one volume."""
+        return self.layout.n_voxels
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values, after scaling."""
+        return self.layout.dtype
+
+    @property
+    def widest(self) -> int:
+        """Bytes of a value, stored or scaled, whichever is larger."""
+        return self.layout.widest
+
+    @property
+    def converts(self) -> bool:
+        """Whether reading makes other values of those stored."""
+        return self.layout.scales
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the file is 3D; it has no TR then, and cannot be a run of its own."""
+        return len(self.header.shape) < 4
+
+    @property
+    def runs(self) -> tuple[Image, ...]:
+        """The files that the image consists of: this one."""
+        return (self,)
+
+    @property
+    def run_lengths(self) -> list[int]:
+        """Volumes of each run."""
+        return [self.n_volumes]
 
     @property
     def affine(self) -> np.ndarray:

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import as_float32, clean_time_series, finite_values, report_not_finite
+from roistream.cleaning.signals import clean_time_series, finite_values, report_not_finite
 from roistream.images.image import Image, inspect
 from roistream.images.progress import progress
-from roistream.images.volumes import Block, read_blocks
+from roistream.images.volumes import Block, as_float32, read_blocks
 from roistream.regions.masks import Mask
 
 SMOOTHING_BLOCK_BYTES = 16 * 2**20

@@ -10,7 +10,8 @@ from typing import Any
 from roistream.cleaning.confounds import count_confounds
 from roistream.errors import UserError
 from roistream.images.files import files_of
-from roistream.images.image import Image, inspect
+from roistream.images.image import Image
+from roistream.images.series import check_runs_fit, files_by_run, inspect_file
 from roistream.outputs import whole_file
 
 
@@ -164,7 +165,7 @@ def inspect_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
     """
     problems = []
     try:
-        image = inspect(run.path)
+        image = inspect_file(run.path)
         run = replace(run, n_volumes=image.n_volumes, t_r=image.t_r)
         check_runs_fit([first_images.setdefault(run.image, image), image])
     except UserError as error:
@@ -183,43 +184,19 @@ def inspect_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
     return run, problems
 
 
-def check_runs_fit(runs: Sequence[Image]) -> None:
-    """Refuse runs that cannot be parts of one image.
+def write_run_lengths(files: Sequence[Image], path: str | Path) -> None:
+    """Write where each run lies in the concatenated image: columns ``run``, ``first_volume``, ``n_volumes``.
 
-    Raises
-    ------
-    UserError
-        A run's grid, affine or TR differs from the first one's; names both files and the difference.
+    3D files next to each other are one run, which has the name of the first.
     """
-    first = runs[0]
-    for run in runs[1:]:
-        if run.grid != first.grid:
-            difference = f"the grid {run.grid} against {first.grid}"
-        elif abs(run.affine - first.affine).max() > 1e-3:  # mm: a thousandth of a voxel, above any rounding to float32
-            difference = f"another affine, by up to {abs(run.affine - first.affine).max():.4g} mm"
-        elif (run.t_r is None) != (first.t_r is None) or abs((run.t_r or 0) - (first.t_r or 0)) > 1e-4:
-            difference = f"TR {tell_t_r(run)} against {tell_t_r(first)}"
-        else:
-            continue
-        raise UserError(
-            f"{run.path} does not fit {first.path}: {difference}; resample it, or make it an image of its own."
-        )
-
-
-def tell_t_r(run: Image) -> str:
-    """Word a run's TR."""
-    return "unset" if run.t_r is None else f"{run.t_r} s"
-
-
-def write_run_lengths(runs: Sequence[Image], path: str | Path) -> None:
-    """Write where each run lies in the concatenated image: columns ``run``, ``first_volume``, ``n_volumes``."""
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(["run", "first_volume", "n_volumes"])
         first_volume = 0
-        for run in runs:
-            writer.writerow([run.path, first_volume, run.n_volumes])
-            first_volume += run.n_volumes
+        for run in files_by_run(files):
+            n_volumes = sum(file.n_volumes for file in run)
+            writer.writerow([run[0].path, first_volume, n_volumes])
+            first_volume += n_volumes
 
 
 def read_run_lengths(path: str | Path) -> list[int]:
