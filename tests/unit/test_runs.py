@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from conftest import AFFINE, GRID, save_run
+from conftest import AFFINE, GRID, ROOT, save_run
 from roistream.cleaning.confounds import parse_confounds
 from roistream.errors import UserError
 from roistream.images.grids import grid_id
