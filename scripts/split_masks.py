@@ -1,9 +1,12 @@
+#!/usr/bin/env python3
 """Split a resampled atlas into one binary mask for each requested region."""
 
+import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from roistream.command_line import add_log_option
 from roistream.errors import UserError
 from roistream.regions.atlas import read_atlas
 from roistream.regions.coverage import count_regions, write_regions
@@ -59,13 +62,39 @@ def split_masks(
     write_regions(counted, regions)
 
 
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `split_masks`, and ``log``."""
+    parser = argparse.ArgumentParser(description="Split an atlas into one binary mask for each region.")
+    parser.add_argument("--atlas", required=True, type=Path, help="label image on its own grid")
+    parser.add_argument("--resampled", required=True, type=Path, help="the same labels on the grid of the image")
+    parser.add_argument(
+        "--names", required=True, type=named_label, nargs="+", metavar="LABEL=NAME", help="the regions, in order"
+    )
+    parser.add_argument("--masks", required=True, type=Path, nargs="+", help="masks to write, one for each region")
+    parser.add_argument("--regions", required=True, type=Path, metavar="TSV", help="table of the regions to write")
+    parser.add_argument(
+        "--empty-regions",
+        choices=("error", "keep"),
+        default="error",
+        help="what to do with a region without a voxel on that grid (default: error)",
+    )
+    add_log_option(parser)
+    arguments = vars(parser.parse_args())
+    arguments["names"] = dict(arguments["names"])
+    if len(arguments["masks"]) != len(arguments["names"]):
+        parser.error("argument --masks: give one mask for each label of --names")
+    return arguments
+
+
+def named_label(word: str) -> tuple[int, str]:
+    """Read ``LABEL=NAME``; the name may be anything."""
+    label, sign, name = word.partition("=")
+    if not sign or not label.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is not of the form LABEL=NAME, such as 12=Precuneus")
+    return int(label), name
+
+
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        split_masks(
-            atlas=Path(snakemake.input.atlas),
-            resampled=Path(snakemake.input.resampled),
-            names=dict(snakemake.params.names),
-            masks=[Path(mask) for mask in snakemake.output.masks],
-            regions=Path(snakemake.output.regions),
-            empty_regions=snakemake.params.empty_regions,
-        )
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        split_masks(**arguments)

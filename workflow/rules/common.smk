@@ -2,21 +2,21 @@
 
 import errno
 import math
-import os
 import re
-import shlex
 import sys
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import yaml
+from snakemake.settings.types import DeploymentMethod
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from roistream.samples import adhd
+from roistream.command_line import options_of
 from roistream.study.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
 from roistream.errors import UserError
 from roistream.memory.predict import predict_peak_mib
@@ -27,9 +27,11 @@ from roistream.study.runs import Run, read_runs_table
 from roistream.strategies import STRATEGIES as REGISTRY
 from roistream.images.image import describe, inspect
 
-# Shell commands find our programs, and run them in the interpreter that runs Snakemake, also when nothing is activated. A
-# job's conda environment, if Snakemake makes one, comes before both.
-os.environ.update(PATH=os.pathsep.join([str(SCRIPTS), str(Path(sys.executable).parent), *os.get_exec_path()]))
+# What runs our scripts: the interpreter that runs Snakemake, also when nothing is activated; in a conda environment that
+# Snakemake makes for a job, the one of this environment. Not in params: another interpreter is no reason to run again.
+PYTHON = "python" if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method else sys.executable
+# With this variable set, a script would not find the library beside it.
+shell.prefix("set -euo pipefail; unset PYTHONSAFEPATH; ")
 
 
 @contextmanager
@@ -101,22 +103,10 @@ def cleaning_options(wildcards):
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    words = []
-    for key, value in config["cleaning"].items():
-        name = key.replace("_", "-")
-        if key in ("confounds", "per_run") or value is None:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
-        elif isinstance(value, list):
-            words += [f"--{name}", *map(shlex.quote, value)]
-        else:
-            words += [f"--{name}", str(value)]
-    if tables := confounds_of(wildcards):
-        words += ["--confounds", *(shlex.quote(str(table)) for table in tables)]
-    if config["cleaning"].get("per_run", True) and len(RUNS[wildcards.image]) > 1:
-        words += ["--runs", f"results/{wildcards.image}/runs.tsv"]
-    return " ".join(words)
+    options = {**config["cleaning"], "confounds": confounds_of(wildcards)}
+    if options.pop("per_run", True) and len(RUNS[wildcards.image]) > 1:
+        options["runs"] = f"results/{wildcards.image}/runs.tsv"
+    return options_of(options)
 
 
 def overhead_mib():

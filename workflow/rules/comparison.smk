@@ -21,8 +21,9 @@ rule compare_memory:
     params:
         order=STRATEGIES,
         code=code_of("compare_memory.py"),
-    script:
-        "../../scripts/compare_memory.py"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/compare_memory.py --summaries {input.summaries:q} --image {wildcards.image:q}"
+        " --table {output.table:q} --png {output.png:q} --svg {output.svg:q} --log {log:q}"
 
 
 rule compare_study:
@@ -46,5 +47,6 @@ rule compare_study:
         images=[image for image in IMAGES for _ in STRATEGIES],
         order=STRATEGIES,
         code=code_of("compare_study.py"),
-    script:
-        "../../scripts/compare_study.py"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/compare_study.py --summaries {input.summaries:q} --images {params.images:q}"
+        " --table {output.table:q} --png {output.png:q} --svg {output.svg:q} --log {log:q}"

@@ -29,8 +29,9 @@ rule extract_regions:
         shortage=config["memory_shortage"],
         code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
     shell:
-        "measure_memory.py --trace {output.trace} --summary {output.summary} --include {output.facts} --"
-        " extract_regions.py --strategy {wildcards.strategy} --image {input.image} --masks {input.masks}"
-        " --regions {input.regions} --out {params.folder} --memory-shortage {params.shortage}"
-        " --n-jobs {threads} {params.cleaning}"
-        " 2>&1 | tee {log} >&2"
+        "{PYTHON:q} {SCRIPTS:q}/measure_memory.py"
+        " --trace {output.trace:q} --summary {output.summary:q} --include {output.facts:q} --"
+        " {PYTHON:q} {SCRIPTS:q}/extract_regions.py --strategy {wildcards.strategy:q} --image {input.image:q}"
+        " --masks {input.masks:q} --regions {input.regions:q} --out {params.folder:q}"
+        " --memory-shortage {params.shortage} --n-jobs {threads} {params.cleaning}"
+        " 2>&1 | tee {log:q} >&2"

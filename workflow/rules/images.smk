@@ -13,11 +13,11 @@ rule fetch_adhd:
     conda:
         "../../envs/imaging.yaml"
     params:
-        data_dir=config["data_dir"],
-        url=config["adhd_url"],
+        options=lambda wildcards: options_of({"data_dir": config["data_dir"], "url": config["adhd_url"]}),
         code=code_of("fetch_adhd.py"),
-    script:
-        "../../scripts/fetch_adhd.py"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/fetch_adhd.py --runs {output.runs:q} --confounds {output.confounds:q}"
+        " --participants {output.participants:q} {params.options} --log {log:q}"
 
 
 rule simulate_adhd:
@@ -31,11 +31,11 @@ rule simulate_adhd:
     resources:
         mem_mb=memory_of(240),
     params:
-        n_volumes=config["n_volumes"],
-        seed=config["seed"],
+        options=options_of({"n_volumes": config["n_volumes"], "seed": config["seed"]}),
         code=code_of("simulate_adhd.py"),
-    script:
-        "../../scripts/simulate_adhd.py"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/simulate_adhd.py --run {output.run:q} --confounds {output.confounds:q}"
+        " --subject {wildcards.subject:q} {params.options} --log {log:q}"
 
 
 rule concatenate_runs:
@@ -52,10 +52,11 @@ rule concatenate_runs:
         mem_mb=memory_of(65),
     params:
         # Snakemake looks at the set of inputs only; here their order matters.
-        order=lambda wildcards: [str(run.path) for run in RUNS[wildcards.image]],
+        runs=lambda wildcards: [str(run.path) for run in RUNS[wildcards.image]],
         code=code_of("concatenate_runs.py"),
-    script:
-        "../../scripts/concatenate_runs.py"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/concatenate_runs.py --runs {params.runs:q} --image {output.image:q}"
+        " --run-lengths {output.run_lengths:q} --log {log:q}"
 
 
 rule decompress_image:
@@ -71,5 +72,5 @@ rule decompress_image:
         mem_mb=memory_of(55),
     params:
         code=code_of("decompress_image.py"),
-    script:
-        "../../scripts/decompress_image.py"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/decompress_image.py {input.image:q} {output.image:q} --log {log:q}"

@@ -11,11 +11,12 @@ rule fetch_basc:
     conda:
         "../../envs/imaging.yaml"
     params:
-        data_dir=config["data_dir"],
+        options=lambda wildcards: options_of({"data_dir": config["data_dir"]}),
         resolution=lambda wildcards: int(wildcards.scale),
         code=code_of("fetch_basc.py"),
-    script:
-        "../../scripts/fetch_basc.py"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/fetch_basc.py --atlas {output.atlas:q} --resolution {params.resolution}"
+        " {params.options} --log {log:q}"
 
 
 rule simulate_atlas:
@@ -31,8 +32,9 @@ rule simulate_atlas:
         n_parcels=lambda wildcards: int(wildcards.scale),
         seed=config["seed"],
         code=code_of("simulate_atlas.py"),
-    script:
-        "../../scripts/simulate_atlas.py"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/simulate_atlas.py --atlas {output.atlas:q} --n-parcels {params.n_parcels}"
+        " --seed {params.seed} --log {log:q}"
 
 
 rule resample_atlas:
@@ -67,8 +69,11 @@ rule split_masks:
     resources:
         mem_mb=memory_of(50, mib_per_million_voxels=60),
     params:
-        names=NAMES,
+        # A function, or braces in a name would be taken for wildcards.
+        names=lambda wildcards: options_of({"names": NAMES}),
         empty_regions=config["empty_regions"],
         code=code_of("split_masks.py"),
-    script:
-        "../../scripts/split_masks.py"
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/split_masks.py --atlas {input.atlas:q} --resampled {input.resampled:q} {params.names}"
+        " --masks {output.masks:q} --regions {output.regions:q}"
+        " --empty-regions {params.empty_regions} --log {log:q}"
