@@ -3,6 +3,7 @@
 import errno
 import math
 import re
+import shlex
 import sys
 from contextlib import contextmanager
 from functools import cache
@@ -27,9 +28,6 @@ from roistream.study.runs import Run, read_runs_table
 from roistream.strategies import STRATEGIES as REGISTRY
 from roistream.images.image import describe, inspect
 
-# What runs our scripts: the interpreter that runs Snakemake, also when nothing is activated; in a conda environment that
-# Snakemake makes for a job, the one of this environment. Not in params: another interpreter is no reason to run again.
-PYTHON = "python" if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method else sys.executable
 # With this variable set, a script would not find the library beside it.
 shell.prefix("set -euo pipefail; unset PYTHONSAFEPATH; ")
 
@@ -148,6 +146,17 @@ def extraction_memory(wildcards, input, attempt, threads):
     return request_mb(
         predict_peak_mib(wildcards.strategy, inspect(image), n_voxels, threads, config["cleaning"]), attempt
     )
+
+
+def program(script):
+    """Word the start of a shell command that runs a script: by the interpreter that runs Snakemake, also when nothing is
+    activated, or by that of the conda environment that Snakemake has made for the job.
+
+    A function of the output: what Snakemake takes for derived from it is no reason to run again when the project has moved.
+    """
+    with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+    words = shlex.join(["python" if with_conda else sys.executable, str(SCRIPTS / script)])
+    return lambda wildcards, output: words
 
 
 def code_of(script):

@@ -19,10 +19,11 @@ rule compare_memory:
     conda:
         "../../envs/figures.yaml"
     params:
+        program=program("compare_memory.py"),
         order=STRATEGIES,
         code=code_of("compare_memory.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/compare_memory.py --summaries {input.summaries:q} --image {wildcards.image:q}"
+        "{params.program} --summaries {input.summaries:q} --image {wildcards.image:q}"
         " --table {output.table:q} --png {output.png:q} --svg {output.svg:q} --log {log:q}"
 
 
@@ -44,9 +45,10 @@ rule compare_study:
     conda:
         "../../envs/figures.yaml"
     params:
+        program=program("compare_study.py"),
         images=[image for image in IMAGES for _ in STRATEGIES],
         order=STRATEGIES,
         code=code_of("compare_study.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/compare_study.py --summaries {input.summaries:q} --images {params.images:q}"
+        "{params.program} --summaries {input.summaries:q} --images {params.images:q}"
         " --table {output.table:q} --png {output.png:q} --svg {output.svg:q} --log {log:q}"

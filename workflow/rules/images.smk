@@ -13,10 +13,11 @@ rule fetch_adhd:
     conda:
         "../../envs/imaging.yaml"
     params:
+        program=program("fetch_adhd.py"),
         options=lambda wildcards: options_of({"data_dir": config["data_dir"], "url": config["adhd_url"]}),
         code=code_of("fetch_adhd.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/fetch_adhd.py --runs {output.runs:q} --confounds {output.confounds:q}"
+        "{params.program} --runs {output.runs:q} --confounds {output.confounds:q}"
         " --participants {output.participants:q} {params.options} --log {log:q}"
 
 
@@ -31,10 +32,11 @@ rule simulate_adhd:
     resources:
         mem_mb=memory_of(240),
     params:
+        program=program("simulate_adhd.py"),
         options=options_of({"n_volumes": config["n_volumes"], "seed": config["seed"]}),
         code=code_of("simulate_adhd.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/simulate_adhd.py --run {output.run:q} --confounds {output.confounds:q}"
+        "{params.program} --run {output.run:q} --confounds {output.confounds:q}"
         " --subject {wildcards.subject:q} {params.options} --log {log:q}"
 
 
@@ -51,11 +53,12 @@ rule concatenate_runs:
     resources:
         mem_mb=memory_of(65),
     params:
+        program=program("concatenate_runs.py"),
         # Snakemake looks at the set of inputs only; here their order matters.
         runs=lambda wildcards: [str(run.path) for run in RUNS[wildcards.image]],
         code=code_of("concatenate_runs.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/concatenate_runs.py --runs {params.runs:q} --image {output.image:q}"
+        "{params.program} --runs {params.runs:q} --image {output.image:q}"
         " --run-lengths {output.run_lengths:q} --log {log:q}"
 
 
@@ -71,6 +74,7 @@ rule decompress_image:
     resources:
         mem_mb=memory_of(55),
     params:
+        program=program("decompress_image.py"),
         code=code_of("decompress_image.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/decompress_image.py {input.image:q} {output.image:q} --log {log:q}"
+        "{params.program} {input.image:q} {output.image:q} --log {log:q}"

@@ -11,12 +11,12 @@ rule fetch_basc:
     conda:
         "../../envs/imaging.yaml"
     params:
+        program=program("fetch_basc.py"),
         options=lambda wildcards: options_of({"data_dir": config["data_dir"]}),
         resolution=lambda wildcards: int(wildcards.scale),
         code=code_of("fetch_basc.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/fetch_basc.py --atlas {output.atlas:q} --resolution {params.resolution}"
-        " {params.options} --log {log:q}"
+        "{params.program} --atlas {output.atlas:q} --resolution {params.resolution}" " {params.options} --log {log:q}"
 
 
 rule simulate_atlas:
@@ -29,12 +29,12 @@ rule simulate_atlas:
     resources:
         mem_mb=memory_of(240),
     params:
+        program=program("simulate_atlas.py"),
         n_parcels=lambda wildcards: int(wildcards.scale),
         seed=config["seed"],
         code=code_of("simulate_atlas.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/simulate_atlas.py --atlas {output.atlas:q} --n-parcels {params.n_parcels}"
-        " --seed {params.seed} --log {log:q}"
+        "{params.program} --atlas {output.atlas:q} --n-parcels {params.n_parcels}" " --seed {params.seed} --log {log:q}"
 
 
 rule resample_atlas:
@@ -69,11 +69,12 @@ rule split_masks:
     resources:
         mem_mb=memory_of(50, mib_per_million_voxels=60),
     params:
+        program=program("split_masks.py"),
         # A function, or braces in a name would be taken for wildcards.
         names=lambda wildcards: options_of({"names": NAMES}),
         empty_regions=config["empty_regions"],
         code=code_of("split_masks.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/split_masks.py --atlas {input.atlas:q} --resampled {input.resampled:q} {params.names}"
+        "{params.program} --atlas {input.atlas:q} --resampled {input.resampled:q} {params.names}"
         " --masks {output.masks:q} --regions {output.regions:q}"
         " --empty-regions {params.empty_regions} --log {log:q}"
