@@ -1,13 +1,15 @@
 """Masks and the table of regions, from an atlas and its resampled twin."""
 
 import logging
+import shlex
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from conftest import AFFINE, GRID
+from conftest import AFFINE, GRID, run_script
 from resample_atlas import resample_atlas
+from roistream.command_line import options_of
 from roistream.errors import UserError
 from roistream.images.image import inspect
 from roistream.regions.atlas import read_atlas
@@ -117,3 +119,32 @@ def test_the_real_atlas_on_a_real_run_gives_64_regions(tmp_path, shared_data):
     # 5 mm voxels hold 125/27 of the atlas's 3 mm voxels.
     covered = sum(region.n_voxels_atlas * region.coverage for region in regions)
     assert sum(n_voxels) == pytest.approx(covered * 27 / 125, rel=0.02)
+
+
+def test_program_takes_any_name(tmp_path, atlases):
+    names = {3: """Größe = "12" {mm}, 'links' $HOME""", 1: "region-1 `x`", 2: "-\\"}
+    masks = [f"region-{label}_mask.nii.gz" for label in names]
+    options = options_of({"atlas": atlases[0], "resampled": atlases[1], "names": names, "masks": masks})
+    options += " --regions regions.tsv --empty-regions keep --log 'split masks.log'"
+    done = run_script("split_masks.py", *shlex.split(options), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {region.label: region.name for region in read_regions(tmp_path / "regions.tsv")} == names
+    assert [mask for mask in masks if not (tmp_path / mask).exists()] == []
+    assert (tmp_path / "split masks.log").read_text("utf-8") == done.stderr
+    assert "Region 2 (-\\) is empty" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["1=a", "2"], "argument --names: '2' is not of the form LABEL=NAME, such as 12=Precuneus"),
+        (["a=1"], "argument --names: 'a=1' is not of the form LABEL=NAME, such as 12=Precuneus"),
+        (["1=a"], "argument --masks: give one mask for each label of --names"),
+        (["1=a", "1=b"], "argument --masks: give one mask for each label of --names"),
+    ],
+)
+def test_program_refuses_names_that_do_not_fit(tmp_path, names, message):
+    options = ["--atlas", "a.nii", "--resampled", "b.nii", "--regions", "r.tsv", "--masks", "1.nii", "2.nii"]
+    failed = run_script("split_masks.py", *options, "--names", *names, cwd=tmp_path)
+    assert failed.returncode == 2
+    assert message in failed.stderr
