@@ -77,6 +77,15 @@ def place_atlas(
         )
     counted = count_regions(region_number, position, placed, names)
     check_regions(counted, atlas, like, empty_regions)
+    if unnamed := sorted(set(present) - set(available)):
+        logger.warning(
+            "%d of the %d labels of %s are not in %s: %s.",
+            len(unnamed),
+            len(present),
+            atlas,
+            labels,
+            list_labels(unnamed),
+        )
     if lost := sorted(set(present) - set(np.unique(placed).tolist())):
         logger.warning(
             "%d of the %d labels of %s have no voxel on the grid of %s: %s.",

@@ -202,6 +202,14 @@ def test_what_is_lost_is_counted_and_told(half, place, caplog):
     ]
 
 
+def test_labels_that_the_table_lacks_are_told(tmp_path, half, place, caplog):
+    table = tmp_path / "labels.tsv"
+    table.write_text("index\tname\n1\tV1\n", "utf-8")
+    with caplog.at_level(logging.WARNING, logger="roistream"):
+        place(*half, "all", table)
+    assert f"2 of the 3 labels of {half[0]} are not in {table}: 2, 3." in caplog.messages
+
+
 def test_an_empty_region_is_an_error_by_default(tmp_path, half, place):
     expected = rf"^2 requested label\(s\) of {half[0]} have no voxel on the image's grid: 2, 99; .*empty_regions: keep"
     with pytest.raises(UserError, match=expected):
