@@ -298,3 +298,11 @@ def test_regions_that_are_none(regions):
     ended = run("--regions", regions)
     assert ended.returncode == 2
     assert f"{regions!r} is none of 'all', a number" in ended.stderr
+
+
+def test_no_more_is_imported_than_is_needed():
+    code = "import sys, place_atlas; print({'nilearn', 'scipy', 'pandas', 'nibabel'} & set(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "set()\n"

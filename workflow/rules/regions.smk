@@ -49,7 +49,7 @@ rule place_atlas:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=memory_of(50, mib_per_million_voxels=60),
+        mem_mb=memory_of(50, mib_per_million_voxels=40),
     params:
         code=code_of("place_atlas.py"),
     shell:
