@@ -2,7 +2,9 @@
 
 import errno
 import math
+import os
 import shlex
+import subprocess
 import sys
 from contextlib import contextmanager
 from functools import cache
@@ -131,11 +133,35 @@ def placed_atlas(ending):
     return lambda wildcards: f"{PLAN.placed_atlas(wildcards.image)}_{ending}"
 
 
-def study_images():
-    """Word which images a study has."""
-    if PLAN.config["dataset"] in SAMPLES:
-        return options_of({"images": list(PLAN.study), "source": PLAN.config["dataset"]})
-    return options_of({"runs_table": PLAN.config["dataset"]})
+def summary_options():
+    """Word which study is summarised as options of summarise_study.py."""
+    dataset = PLAN.config["dataset"]
+    from_sample = dataset in SAMPLES
+    return options_of(
+        {
+            "study": derivatives.FOLDER,
+            "atlas_name": PLAN.atlas_name,
+            "statistic": PLAN.config["statistics"][0],
+            "images": list(PLAN.study) if from_sample else None,
+            "source": dataset if from_sample else None,
+            "runs_table": None if from_sample else dataset,
+        }
+    )
+
+
+def summarise_what_is_there():
+    """Let study.tsv say, when some images of a study have failed, which they are and why.
+
+    Its files get a time before that of their inputs: it is not what the rule would have made, and the rule will make it anew.
+    """
+    if "extract_timeseries" not in {job.rule.name for job in workflow.dag.jobs} or not Path(FIRST_REGIONS).exists():
+        return
+    command = f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options()}"
+    subprocess.run(["bash", "-c", f"unset PYTHONSAFEPATH; {command} --log logs/summarise_study.log"], check=False)
+    before = Path(FIRST_REGIONS).stat().st_mtime - 1
+    for path in SUMMARY:
+        if Path(path).exists():
+            os.utime(path, (before, before))
 
 
 def program(script):

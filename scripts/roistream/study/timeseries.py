@@ -151,16 +151,24 @@ def rounded(value: float | None) -> float | None:
 
 def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleaning) -> None:
     """Tell in the log what a reader of the numbers should know of the image."""
-    for region, coverage, none, n_not_finite, n_constant in zip(
-        regions, found.coverage, found.without_data, found.n_not_finite, found.n_constant, strict=True
+    partly = ~found.without_data & (found.coverage < 1)
+    if partly.any():
+        smallest = int(np.argmin(np.where(partly, found.coverage, 2)))
+        logger.warning(
+            "%d of %d regions lie or hold data in a part only, least of all %s: %.3f; the table of coverage has all.",
+            np.count_nonzero(partly),
+            len(regions),
+            regions[smallest].name,
+            found.coverage[smallest],
+        )
+    for region, none, n_not_finite, n_constant in zip(
+        regions, found.without_data, found.n_not_finite, found.n_constant, strict=True
     ):
         name = f"Region {region.label} ({region.name})"
         if none and region.n_voxels:
             logger.warning("%s has no data in this image: all its voxels are 0 or not finite; its column is n/a.", name)
         elif none:
             logger.warning("%s has no voxel in this image; its column is n/a.", name)
-        elif coverage < region.coverage - 1e-9:
-            logger.warning("%s: only %.3f of it lies in the image and holds data.", name, coverage)
         if n_not_finite:
             logger.warning("%s: %d values were not finite and count as 0.", name, n_not_finite)
         if n_constant == region.n_voxels and n_constant and cleaning.temporal:
