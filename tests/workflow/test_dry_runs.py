@@ -13,7 +13,8 @@ from workflow.conftest import BLOCKS, counts, plan, side_by_side
 
 ALL = list(STRATEGIES)
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
-PER_IMAGE = {"concatenate_runs": 1, "place_atlas": 1, "split_masks": 1, "compare_memory": 1}
+PER_IMAGE = {"concatenate_runs": 1, "split_masks": 1, "compare_memory": 1}
+PER_GRID = {"place_atlas": 1}
 STUDY = {"compare_study": 1}
 
 
@@ -29,7 +30,7 @@ def extraction_by(*strategies):
     return {"extract_regions": len(strategies)} | ({"decompress_image": 1} if copied else {})
 
 
-DEFAULT_PLAN = {**PER_IMAGE, "simulate_adhd": 6, "simulate_atlas": 1, **extraction_by(*ALL)}
+DEFAULT_PLAN = {**PER_GRID, **PER_IMAGE, "simulate_adhd": 6, "simulate_atlas": 1, **extraction_by(*ALL)}
 
 
 def only(jobs, rule):
@@ -40,7 +41,7 @@ def only(jobs, rule):
 
 def jobs_of(image, jobs):
     """Keep the jobs of one image."""
-    return [job for job in jobs if job.rule != "compare_study" and job.image == image]
+    return [job for job in jobs if job.image == image]
 
 
 def masks_of(jobs):
@@ -77,7 +78,13 @@ def test_the_default(tmp_path):
 def test_subjects_and_regions(tmp_path, n_subjects, n_volumes, regions, labels):
     config = {"n_subjects": n_subjects, "n_volumes": n_volumes, "regions": regions, "n_jobs": 3}
     jobs = plan(tmp_path, *settings(config), "strategies=[numpy_path]", cores=8)
-    assert counts(jobs) == {**PER_IMAGE, "simulate_adhd": n_subjects, "simulate_atlas": 1, "extract_regions": 1}
+    assert counts(jobs) == {
+        **PER_GRID,
+        **PER_IMAGE,
+        "simulate_adhd": n_subjects,
+        "simulate_atlas": 1,
+        "extract_regions": 1,
+    }
     assert only(jobs, "concatenate_runs").files("input") == runs_of("simulated", n_subjects)
     assert masks_of(jobs) == labels
     extraction = only(jobs, "extract_regions")
@@ -107,7 +114,7 @@ def plans_of_scales(tmp_path_factory):
 def test_scales_and_single_strategies(plans_of_scales, atlas, scale):
     jobs = plans_of_scales[atlas, scale]
     rule = {"basc": "fetch_basc", "simulated": "simulate_atlas"}[atlas]
-    assert counts(jobs) == {**PER_IMAGE, "simulate_adhd": 6, rule: 1, **extraction_by(SCALES[atlas, scale])}
+    assert counts(jobs) == {**PER_GRID, **PER_IMAGE, "simulate_adhd": 6, rule: 1, **extraction_by(SCALES[atlas, scale])}
     [made] = only(jobs, rule).files("output")
     assert made.startswith(f"resources/{atlas}/")
     assert f"scale{scale:03}" in made
@@ -123,7 +130,7 @@ def test_every_strategy_was_alone():
 def test_adhd(tmp_path):
     config = {"dataset": "adhd", "n_subjects": 30, "data_dir": "somewhere", "adhd_url": "http://localhost:1/"}
     jobs = plan(tmp_path, config=config)
-    assert counts(jobs) == {**PER_IMAGE, "fetch_adhd": 1, "simulate_atlas": 1, **extraction_by(*ALL)}
+    assert counts(jobs) == {**PER_GRID, **PER_IMAGE, "fetch_adhd": 1, "simulate_atlas": 1, **extraction_by(*ALL)}
     assert only(jobs, "concatenate_runs").files("input") == runs_of("adhd", 30)
     assert set(runs_of("adhd", 30)) < set(only(jobs, "fetch_adhd").files("output"))
 
@@ -132,7 +139,7 @@ def test_own_runs_and_atlas(tmp_path, small_data):
     config = {"dataset": small_data.table, "atlas": small_data.atlas, "regions": "all"}
     jobs = plan(tmp_path, config=config)
     twice = {rule: 2 * number for rule, number in {**PER_IMAGE, **extraction_by(*ALL)}.items()}
-    assert counts(jobs) == {**twice, **STUDY}
+    assert counts(jobs) == {**PER_GRID, **twice, **STUDY}
     assert only(jobs, "compare_study").files("output") == [
         f"results/study_memory.{ending}" for ending in ("tsv", "png", "svg")
     ]
@@ -141,7 +148,7 @@ def test_own_runs_and_atlas(tmp_path, small_data):
     runs = {name: str(path) for name, path in small_data.runs.items()}
     assert inputs == {"first": [runs["a1"], runs["a2"]], "second": [runs["b"]]}
     first = jobs_of("first", jobs)
-    assert str(small_data.atlas) in only(first, "place_atlas").files("input")
+    assert str(small_data.atlas) in only(jobs, "place_atlas").files("input")
     assert masks_of(first) == list(BLOCKS)
 
 
@@ -222,6 +229,9 @@ def test_every_key_in_both_ways(tmp_path, small_data):
         "n_jobs": 2,
         "memory_shortage": "warn",
         "cleaning": {"detrend": True, "low_pass": 0.1},
+        "atlas_name": "BASC2015",
+        "statistics": ["median", "mean"],
+        "save_voxels": True,
         "data_dir": "nilearn's data",
         "adhd_url": "https://localhost/mirror",
     }
@@ -230,7 +240,7 @@ def test_every_key_in_both_ways(tmp_path, small_data):
     by_file = plan(tmp_path, config=config)
     by_command_line = plan(tmp_path, *settings(config))
     assert sorted(job.details["output"] for job in by_file) == sorted(job.details["output"] for job in by_command_line)
-    assert counts(by_file) == {**PER_IMAGE, "fetch_adhd": 1, "fetch_basc": 1, "extract_regions": 2}
+    assert counts(by_file) == {**PER_GRID, **PER_IMAGE, "fetch_adhd": 1, "fetch_basc": 1, "extract_regions": 2}
     assert masks_of(by_command_line) == [100, 3]
 
 

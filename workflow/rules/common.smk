@@ -59,6 +59,16 @@ def runs_of(wildcards):
     return [str(run.path) for run in PLAN.runs_of(wildcards.image)]
 
 
+def run_on(wildcards, output):
+    """Find a run on a grid; a function of the output, see `program`."""
+    return str(PLAN.run_on(wildcards.grid))
+
+
+def run_to_make(wildcards):
+    """Find the run on a grid that has to be made before its header can be read, if any."""
+    return ancient(PLAN.run_on(wildcards.grid)) if PLAN.config["dataset"] in SAMPLES else []
+
+
 def cleaning_options(wildcards):
     """Word the config key ``cleaning`` as options of extract_regions.py.
 
