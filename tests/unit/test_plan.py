@@ -90,7 +90,7 @@ def test_adhd():
 
 
 def test_a_table(folder):
-    found = plan(**OWN, regions=[77, 4], cleaning={"confounds": True, "detrend": True})
+    found = plan(**{**OWN, "regions": [77, 4]}, cleaning={"confounds": True, "detrend": True})
     assert list(found.runs) == ["sub-1_desc-preproc_bold", "other", "sub-2"]
     assert list(found.study) == ["sub-1", "other", "sub-2"], "as files are called"
     assert found.runs_of("sub-1") == found.runs_of("sub-1_desc-preproc_bold")

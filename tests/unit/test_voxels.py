@@ -97,6 +97,7 @@ def test_a_large_region_is_cleaned_in_parts(tmp_path, rng, monkeypatch, dtype, c
 @pytest.mark.parametrize("per_run", [True, False])
 @pytest.mark.parametrize("budget", [2**30, 1])
 def test_confounds(tmp_path, rng, monkeypatch, per_run, budget):
+    """Of a region in parts the products with the confounds may be rounded otherwise."""
     monkeypatch.setattr(voxels, "CLEANED_BYTES", budget)
     paths = save_runs(tmp_path, rng, np.float32)
     matrix = rng.normal(size=(sum(LENGTHS), 2)).cumsum(axis=0)
@@ -108,7 +109,11 @@ def test_confounds(tmp_path, rng, monkeypatch, per_run, budget):
     found, table = extract(tmp_path, paths, cleaning=options, confounds=tables, per_run=per_run)
     for label in SIZES:
         expected = nifti_masker(paths, label, matrix, per_run, **options)
-        assert np.array_equal(found[:, table["column"][table["label"] == label]], expected), label
+        of_region = found[:, table["label"] == label]
+        if budget == 1 and SIZES[label] > voxels.COLUMNS:
+            assert np.allclose(of_region, expected, rtol=0, atol=1e-5)
+        else:
+            assert np.array_equal(of_region, expected), label
 
 
 def test_the_table_tells_which_voxel_is_where(tmp_path, rng):

@@ -87,7 +87,7 @@ BEFORE_ANY_JOB = {
     "statistic": ({"statistics": ["mean", "average"]}, ["'statistics'", "'average'", "mean, median, sum"]),
     "no list": ({"statistics": "mean"}, ["'statistics'", "'mean'", "a list of some of"]),
     "voxels": ({"save_voxels": "maybe"}, ["'save_voxels'", "'maybe'", "true or false"]),
-    "two images of one name": ({"dataset": "one_name.tsv"}, ["'first'", "'first_bold'", "would both be called 'first'", "rename one"]),
+    "names": ({"dataset": "one_name.tsv"}, ["'first'", "'first_bold'", "would both be called", "rename one"]),
     "several": (
         {"dataset": "several.tsv"},
         [

@@ -75,7 +75,7 @@ def draw_sorted(axes: Axes, values: Sequence[float | None], label: str, colour: 
         color=colour,
         alpha=0.85,
         label=label,
-        clip_on=False,
+        clip_on=not known,  # a line without points and without a clip has a place in the corner of the figure
     )
 
 
