@@ -2,3 +2,5 @@
 
 The library under the workflow's scripts. It knows images, masks, runs and memory; it knows nothing of Snakemake.
 """
+
+__version__ = "0.1.0"

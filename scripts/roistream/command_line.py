@@ -16,8 +16,15 @@ CLEANING_OPTIONS = (
 
 def add_extraction_options(parser: argparse.ArgumentParser) -> None:
     """Add what an extraction reads, its workers and its cleaning."""
-    parser.add_argument("--image", required=True, type=Path, help="4D NIfTI")
-    parser.add_argument("--masks", required=True, type=Path, nargs="+", help="binary masks on the image's grid")
+    parser.add_argument(
+        "--image", required=True, type=Path, nargs="+", help="4D NIfTI, or its runs in order (or 3D volumes of a run)"
+    )
+    regions = parser.add_mutually_exclusive_group(required=True)
+    regions.add_argument("--masks", type=Path, nargs="+", default=(), help="binary masks on the image's grid")
+    regions.add_argument(
+        "--atlas", type=Path, help="label image on the image's grid, instead of masks; needs --regions"
+    )
+    parser.add_argument("--regions", type=Path, help="regions.tsv: the labels, their names, and which may be empty")
     parser.add_argument("--n-jobs", type=int, default=1, help="parallel workers (default: 1)")
     parser.add_argument("--confounds", type=Path, nargs="+", default=(), help="one table of confounds for each run")
     options = parser.add_argument_group("cleaning, named as in NiftiMasker")
@@ -35,6 +42,8 @@ def parse_extraction_options(parser: argparse.ArgumentParser) -> dict:
     arguments = vars(parser.parse_args())
     if arguments["n_jobs"] < 1:
         parser.error("argument --n-jobs: give a number of at least 1")
+    if arguments["atlas"] and not arguments["regions"]:
+        parser.error("argument --atlas: give --regions as well, the table of the labels to extract")
     for name in ("smoothing_fwhm", "low_pass", "high_pass", "t_r"):
         if arguments[name] is not None and not arguments[name] > 0:
             parser.error(f"argument --{name.replace('_', '-')}: give a number above 0")
