@@ -9,7 +9,7 @@ import numpy as np
 from nilearn.image import resample_img
 
 from roistream.errors import UserError
-from roistream.images.image import inspect
+from roistream.images.series import inspect_file
 from roistream.images.writing import new_header, write_image
 from roistream.regions.atlas import read_atlas
 from roistream.regions.coverage import inside_grid
@@ -26,7 +26,7 @@ def resample_atlas(atlas: Path, image: Path, resampled: Path) -> None:
     atlas : path
         3D label image.
     image : path
-        4D image that gives grid and affine.
+        4D image, or 3D volume, that gives grid and affine.
     resampled : path
         int32 label image to write.
 
@@ -36,7 +36,7 @@ def resample_atlas(atlas: Path, image: Path, resampled: Path) -> None:
         The atlas is no label image, or lies outside the image.
     """
     labels, affine = read_atlas(atlas)
-    target = inspect(image)
+    target = inspect_file(image)
     if not labels[inside_grid(labels.shape, affine, target.grid, target.affine)].any():
         raise UserError(
             f"No region of the atlas {atlas} lies inside {image}; check that both are in the same space (affine, origin)."

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from roistream.errors import UserError
+from roistream.outputs import files_of_labels, remove_files
 from roistream.regions.atlas import read_atlas
 from roistream.regions.coverage import count_regions, write_regions
 from roistream.regions.masks import write_mask
@@ -25,9 +27,10 @@ def split_masks(
     names : dict
         The requested labels, in order, and the regions' names.
     masks : sequence of path
-        The masks to write, in the same order.
+        The masks to write, in the same order; none, if the table is all that is needed.
     regions : path
-        The table to write (`roistream.regions.coverage.Region`).
+        The table to write (`roistream.regions.coverage.Region`). Masks beside it, in the folder ``masks``, that an earlier run
+        has left there and that are not written now are removed.
     empty_regions : {"error", "keep"}
         What to do when a label has no voxel on the image's grid: fail, or write an empty mask and the status ``empty``.
 
@@ -50,8 +53,13 @@ def split_masks(
             f"{len(empty)} requested label(s) of {atlas} have no voxel on the image's grid: {listed}; "
             "leave them out of 'regions', or set 'empty_regions: keep' for columns of NaN."
         )
-    for region, mask in zip(counted, masks, strict=True):
+    folder = regions.parent / "masks"
+    remove_files(files_of_labels(folder, "_mask.nii.gz") - set(masks))
+    with suppress(OSError):  # it holds masks, or there is none
+        folder.rmdir()
+    for region, mask in zip(counted, masks, strict=True) if masks else ():
         write_mask(after == region.label, affine, mask)
+    for region in counted:
         if region.status != "ok":
             logger.warning(
                 "Region %d (%s) is %s: coverage %.3f.", region.label, region.name, region.status, region.coverage

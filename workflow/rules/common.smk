@@ -25,7 +25,8 @@ from roistream.regions.atlas import read_label_names, read_labels, select_labels
 from roistream.regions.coverage import read_regions
 from roistream.study.runs import Run, read_runs_table
 from roistream.strategies import STRATEGIES as REGISTRY
-from roistream.images.image import describe, inspect
+from roistream.images.image import describe
+from roistream.images.series import inspect_file, open_series
 
 # Shell commands find our programs, and run them in the interpreter that runs Snakemake, also when nothing is activated. A
 # job's conda environment, if Snakemake makes one, comes before both.
@@ -86,9 +87,44 @@ def find_names():
 
 
 def image_of(wildcards):
-    """Give the image that a strategy reads: compressed, or the copy that can be mapped."""
-    ending = "nii" if REGISTRY[wildcards.strategy].uncompressed else "nii.gz"
-    return f"results/{wildcards.image}/{wildcards.image}_bold.{ending}"
+    """Give what a strategy reads: the runs themselves, or one file, compressed or the copy that can be mapped."""
+    strategy = REGISTRY[wildcards.strategy]
+    if strategy.reads_series:
+        return [str(run.path) for run in RUNS[wildcards.image]]
+    ending = "nii" if strategy.uncompressed else "nii.gz"
+    return [f"results/{wildcards.image}/{wildcards.image}_bold.{ending}"]
+
+
+def run_table_of(wildcards):
+    """Give the table of runs that a concatenated image needs, to be cleaned run by run."""
+    one_file = not REGISTRY[wildcards.strategy].reads_series
+    return [f"results/{wildcards.image}/runs.tsv"] if one_file and len(RUNS[wildcards.image]) > 1 else []
+
+
+def masks_of(wildcards):
+    """List the masks that a strategy reads; without any it reads the atlas."""
+    folder = f"results/{wildcards.image}/masks"
+    needed = LABELS if REGISTRY[wildcards.strategy].reads_masks else []
+    return [f"{folder}/region-{label}_mask.nii.gz" for label in needed]
+
+
+def atlas_of(wildcards):
+    """Give the atlas on the image's grid to a strategy that reads no masks."""
+    return [] if REGISTRY[wildcards.strategy].reads_masks else [f"results/{wildcards.image}/atlas_dseg.nii.gz"]
+
+
+def regions_option(wildcards):
+    """Word where a strategy finds its regions."""
+    words = ["--masks", *masks] if (masks := masks_of(wildcards)) else ["--atlas", *atlas_of(wildcards)]
+    return " ".join(words)
+
+
+def workers_of(wildcards):
+    """Tell how many cores an extraction uses: a strategy without workers is one process.
+
+    `stream` has threads that read ahead and write, but is busy on 1.1 to 1.3 cores: it mostly waits for decompression.
+    """
+    return config["n_jobs"] if REGISTRY[wildcards.strategy].uses_workers else 1
 
 
 def confounds_of(wildcards):
@@ -114,8 +150,10 @@ def cleaning_options(wildcards):
             words += [f"--{name}", str(value)]
     if tables := confounds_of(wildcards):
         words += ["--confounds", *(shlex.quote(str(table)) for table in tables)]
-    if config["cleaning"].get("per_run", True) and len(RUNS[wildcards.image]) > 1:
-        words += ["--runs", f"results/{wildcards.image}/runs.tsv"]
+    if not config["cleaning"].get("per_run", True):
+        words.append("--no-per-run")
+    elif table := run_table_of(wildcards):
+        words += ["--runs", *table]
     return " ".join(words)
 
 
@@ -145,18 +183,20 @@ def voxels_of(image):
     """Count the voxels of a volume; those of ADHD are known before the runs are there."""
     if config["dataset"] in ("simulated", "adhd"):
         return math.prod(adhd.GRID)
-    return inspect(RUNS[image][0].path).layout.n_voxels
+    return inspect_file(RUNS[image][0].path).n_voxels
 
 
 def extraction_memory(wildcards, input, attempt, threads):
     """Make the request of an extraction, when the image and its regions are there: until then Snakemake calls it TBD."""
-    image = Path(f"results/{wildcards.image}/{wildcards.image}_bold.nii.gz")
-    if not image.exists():
+    files = image_of(wildcards)
+    if REGISTRY[wildcards.strategy].uncompressed:  # its copy is made of this one, with the same header
+        files = [f"results/{wildcards.image}/{wildcards.image}_bold.nii.gz"]
+    if not all(map(os.path.exists, files)):
         # Of an input, or Snakemake takes it for a mistake; the image is none of the strategy that reads a copy.
         raise FileNotFoundError(errno.ENOENT, "is not there yet", input.regions)
     n_voxels = [region.n_voxels for region in read_regions(input.regions)]
     return request_mb(
-        predict_peak_mib(wildcards.strategy, inspect(image), n_voxels, threads, config["cleaning"]), attempt
+        predict_peak_mib(wildcards.strategy, open_series(files), n_voxels, threads, config["cleaning"]), attempt
     )
 
 
@@ -180,6 +220,8 @@ with users_mistakes():
 
 IMAGES = list(RUNS)
 LABELS = list(NAMES)
+# Whether any strategy reads mask files.
+MASKED = any(REGISTRY[strategy].reads_masks for strategy in STRATEGIES)
 # A comparison over all images is for more than one.
 STUDY = expand("results/study_memory.{ending}", ending=["tsv", "png", "svg"] if len(IMAGES) > 1 else [])
 ATLAS = {

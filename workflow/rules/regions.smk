@@ -38,7 +38,7 @@ rule simulate_atlas:
 rule resample_atlas:
     input:
         atlas=ATLAS,
-        image="results/{image}/{image}_bold.nii.gz",
+        image=lambda wildcards: RUNS[wildcards.image][0].path,
     output:
         resampled="results/{image}/atlas_dseg.nii.gz",
     log:
@@ -58,7 +58,7 @@ rule split_masks:
         atlas=ATLAS,
         resampled="results/{image}/atlas_dseg.nii.gz",
     output:
-        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS),
+        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS if MASKED else []),
         regions="results/{image}/regions.tsv",
     log:
         "logs/split_masks/{image}.log",
