@@ -69,7 +69,7 @@ rule split_masks:
         atlas=placed_atlas("dseg.nii.gz"),
         regions=placed_atlas("regions.tsv"),
     output:
-        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS),
+        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS if MASKED else []),
         atlas="results/{image}/atlas_dseg.nii.gz",
         regions="results/{image}/regions.tsv",
     log:
@@ -80,8 +80,8 @@ rule split_masks:
         mem_mb=memory_of(50, mib_per_million_voxels=60),
     params:
         program=program("split_masks.py"),
-        folder="results/{image}/masks",
+        masks=options_of({"masks": "results/{image}/masks" if MASKED else None}),
         code=code_of("split_masks.py"),
     shell:
-        "{params.program} --atlas {input.atlas:q} --regions {input.regions:q} --masks {params.folder:q}"
+        "{params.program} --atlas {input.atlas:q} --regions {input.regions:q} {params.masks}"
         " --out-atlas {output.atlas:q} --out-regions {output.regions:q} --log {log:q}"
