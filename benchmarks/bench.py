@@ -52,6 +52,10 @@ class Size:
     factors: tuple[int, ...]
 
 
+FULL = Size(n_subjects=6, n_volumes=None, n_regions=6, n_jobs=6, factors=(4, 10))
+QUICK = Size(n_subjects=4, n_volumes=6, n_regions=2, n_jobs=2, factors=(2, 3))
+
+
 @dataclass(frozen=True)
 class Limit:
     """A hard limit: address space of each process in MiB, and seconds for all of them."""

@@ -8,7 +8,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from benchmarks.report import Bar, judge
+from benchmarks.bars import Bar, judge
 from conftest import ROOT
 from roistream.strategies import STRATEGIES
 

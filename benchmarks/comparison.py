@@ -1,0 +1,152 @@
+"""Experiments on the comparison: its strategies, and the other steps of its workflow.
+
+An experiment is a function that words commands and gives the rows that `Bench.rounds` makes of them.
+"""
+
+import json
+import shutil
+import sys
+
+from benchmarks.bench import QUICK, Bench, Command, Limit, same_time_series
+from benchmarks.data import Data, temporary_copy
+from roistream.strategies import STRATEGIES
+
+CLEANING = ("--smoothing-fwhm=6", "--detrend", "--high-pass=0.01", "--standardize=zscore_sample")
+CLEANING_JOBS = 2
+"""NiftiMasker takes more than 3 GiB for each of them."""
+
+LIMIT = Limit(address_space_mib=1024, seconds=600)
+LIMIT_JOBS = 2
+
+LABELS_MASKER = """
+import sys, numpy
+from nilearn.maskers import NiftiLabelsMasker
+image, atlas, out = sys.argv[1:]
+numpy.save(out, NiftiLabelsMasker(atlas, standardize=None, reports=False).fit_transform(image))
+"""
+
+CONCAT_IMGS = """
+import sys
+from nilearn.image import concat_imgs
+concat_imgs(sys.argv[2:]).to_filename(sys.argv[1])
+"""
+
+
+def strategies(bench: Bench, data: Data) -> list[dict]:
+    """Let every strategy extract the regions; beside them plain decompression as the floor, and nilearn's own single pass."""
+    commands = {
+        f"{program} -dc": Command([path, "-dc", data.image], [data.image], bench.folder(program))
+        for program in ("gzip", "igzip")
+        if (path := shutil.which(program))
+    }
+    out = bench.folder("labels_masker")
+    words = [sys.executable, "-c", LABELS_MASKER, data.image, data.resampled, out / "means.npy"]
+    commands["NiftiLabelsMasker"] = Command(words, [data.image], out)
+    for name in STRATEGIES:
+        commands[name] = bench.extraction(name, data.readable(name), data.masks[: bench.size.n_regions])
+    rows = bench.rounds("strategies", commands)
+    folders = [commands[name].writes for name in STRATEGIES]
+    for row in rows:
+        if row["name"] in STRATEGIES:
+            row["identical"] = same_time_series(folders[0], commands[row["name"]].writes)
+    return rows
+
+
+def growth(bench: Bench, data: Data) -> list[dict]:
+    """Let `stream` work on ever longer images and ever more regions."""
+    few = data.masks[: bench.size.n_regions]
+    cases = [(1, data.image, few), *[(factor, image, few) for factor, image in data.longer.items()]]
+    cases += [(1, data.image, data.masks), (1, data.image, data.finer_masks)]
+    commands = {
+        f"{factor * data.n_volumes:,} volumes, {len(masks)} regions": bench.extraction("stream", image, masks)
+        for factor, image, masks in cases
+    }
+    return bench.rounds("growth", commands)
+
+
+def cleaning(bench: Bench, data: Data) -> list[dict]:
+    """Smooth and clean, each run by itself, with `stream` and with NiftiMasker."""
+    # A quick trial's runs are too short to be filtered by themselves.
+    options = CLEANING if bench.size is QUICK else (*CLEANING, "--runs", data.run_lengths)
+    few = data.masks[: bench.size.n_regions]
+    commands = {
+        name: bench.extraction(name, data.image, few, CLEANING_JOBS, options)
+        for name in ("nifti_masker_path", "stream")
+    }
+    rows = bench.rounds("cleaning", commands)
+    rows[1]["identical"] = same_time_series(*[command.writes for command in commands.values()])
+    return rows
+
+
+def concatenation(bench: Bench, data: Data) -> list[dict]:
+    """Put the runs into one image, by nilearn's function and by our own."""
+    out = bench.folder("concat_imgs")
+    words = [sys.executable, "-c", CONCAT_IMGS, out / "image.nii.gz", *data.runs]
+    outputs = {"image": "image.nii.gz", "run_lengths": "runs.tsv"}
+    commands = {
+        "concat_imgs": Command(words, data.runs, out),
+        "concatenate_runs": bench.function("concatenate_runs", data.runs, outputs, runs=data.runs),
+    }
+    return bench.rounds("concatenation", commands)
+
+
+def address_space(bench: Bench, data: Data) -> list[dict]:
+    """Let every strategy work on the longest image when no process may have more than 1 GiB of address space."""
+    factor, image = max(data.longer.items())
+    commands = {}
+    with temporary_copy(bench, image, factor * data.mib) as plain:
+        for name, strategy in STRATEGIES.items():
+            if source := plain if strategy.uncompressed else image:
+                commands[name] = bench.extraction(name, source, data.masks[: bench.size.n_regions], LIMIT_JOBS)
+        rows = bench.rounds("address space", commands, LIMIT)
+    size = {"image_mib": round(factor * data.mib, 1), "n_volumes": factor * data.n_volumes}
+    return [row | size for row in rows]
+
+
+def prediction(bench: Bench, data: Data) -> list[dict]:
+    """Let every strategy work on three lengths of image with two numbers of workers, to hold the prediction against it."""
+    commands = {}
+    for n_jobs in (2, bench.size.n_jobs):
+        for compressed, plain in (*data.shorter.values(), (data.image, data.plain)):
+            for name, strategy in STRATEGIES.items():
+                image = plain if strategy.uncompressed else compressed
+                row = f"{name}, {image.parent.name}, {n_jobs} jobs"
+                commands[row] = bench.extraction(name, image, data.masks[: bench.size.n_regions], n_jobs)
+    return bench.rounds("prediction", commands, repeats=1)
+
+
+def rules(bench: Bench, data: Data) -> list[dict]:
+    """Call the functions of the other rules' scripts; the downloads need the internet and are left out."""
+    names = {label: f"region-{label}" for label in range(1, len(data.masks) + 1)}
+    entries = dict.fromkeys(("n_jobs", "n_regions", "n_volumes", "image_mib"), 1)
+    entries |= dict.fromkeys(("peak_pss_mib", "peak_rss_mib", "peak_shm_mib", "wall_s"), 1.0)
+    summaries = []
+    for name in STRATEGIES:
+        summaries.append(bench.workdir / f"memory-{name}.json")
+        summaries[-1].write_text(json.dumps({"strategy": name, **entries}))
+    calls = [
+        (
+            "simulate_adhd",
+            [],
+            {"run": "run.nii.gz", "confounds": "confounds.csv"},
+            {"subject": data.runs[0].parent.name, "n_volumes": bench.size.n_volumes, "seed": 0},
+        ),
+        ("simulate_atlas", [], {"atlas": "atlas.nii.gz"}, {"n_parcels": len(names), "seed": 0}),
+        ("resample_atlas", [], {"resampled": "atlas.nii.gz"}, {"atlas": data.atlas, "image": data.image}),
+        (
+            "split_masks",
+            [],
+            {"masks": [mask.name for mask in data.masks], "regions": "regions.tsv"},
+            {"atlas": data.atlas, "resampled": data.resampled, "names": names, "empty_regions": "error"},
+        ),
+        ("decompress_image", [data.image], {"plain": "image.nii"}, {"compressed": data.image}),
+        (
+            "compare_memory",
+            [],
+            {"table": "comparison.tsv", "png": "comparison.png", "svg": "comparison.svg"},
+            {"summaries": summaries, "image": "large_fmri"},
+        ),
+    ]
+    return bench.rounds(
+        "rules", {name: bench.function(name, reads, outputs, **rest) for name, reads, outputs, rest in calls}
+    )
