@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import comparison
+from benchmarks import comparison, studies
 from benchmarks.bench import FULL, QUICK, Bench, describe_machine
 from benchmarks.data import Data, prepare
 from roistream.errors import UserError
@@ -26,6 +26,11 @@ from roistream.outputs import whole_file
 from roistream.reporting import reporting
 
 EXPERIMENTS = (
+    studies.label_means,
+    studies.label_cleaning,
+    studies.series,
+    studies.study,
+    studies.dry_runs,
     comparison.strategies,
     comparison.growth,
     comparison.cleaning,

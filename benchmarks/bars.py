@@ -20,20 +20,9 @@ class Bar:
     holds: bool | None
 
 
-def judge(results: dict) -> list[Bar]:
-    """Hold the figures against the bars.
-
-    Parameters
-    ----------
-    results : dict
-        What ``benchmark.json`` holds.
-
-    Returns
-    -------
-    list of Bar
-        In the order of the report.
-    """
-    return [*judge_strategies(results), *judge_growth(results), *judge_others(results)]
+def share(wall: float, floor: float, most: float) -> tuple[str, bool]:
+    """Word how many times longer than another something takes, and tell whether that is at most what is asked."""
+    return f"{wall / floor:.2f} × ({seconds(wall)} s, {seconds(floor)} s)", wall <= most * floor
 
 
 def judge_strategies(results: dict) -> list[Bar]:
@@ -50,7 +39,7 @@ def judge_strategies(results: dict) -> list[Bar]:
         bars.append(Bar(f"… against {called}", f"≤ 1/{times}", measured, peak <= other / times))
     if "igzip -dc" in rows:
         floor = middle(rows["igzip -dc"], "wall_s")
-        measured, holds = f"{wall / floor:.2f} × ({seconds(wall)} s, {seconds(floor)} s)", wall <= 1.6 * floor
+        measured, holds = share(wall, floor, 1.6)
     else:
         measured, holds = "igzip is not installed", None
     bars.append(Bar("wall of `stream` from the .nii.gz", "≤ 1.6 × `igzip -dc`", measured, holds))

@@ -43,6 +43,10 @@ class Size:
         Regions to extract, and workers that do it, unless an experiment says otherwise.
     factors : tuple of int
         How many times longer the longer images are.
+    n_images, study_volumes : int
+        Images of the study that is carried out, and volumes of each.
+    planned : tuple of int
+        Images of the studies that are only planned.
     """
 
     n_subjects: int
@@ -50,10 +54,15 @@ class Size:
     n_regions: int
     n_jobs: int
     factors: tuple[int, ...]
+    n_images: int
+    study_volumes: int
+    planned: tuple[int, ...]
 
 
-FULL = Size(n_subjects=6, n_volumes=None, n_regions=6, n_jobs=6, factors=(4, 10))
-QUICK = Size(n_subjects=4, n_volumes=6, n_regions=2, n_jobs=2, factors=(2, 3))
+FULL = Size(
+    6, n_volumes=None, n_regions=6, n_jobs=6, factors=(4, 10), n_images=12, study_volumes=176, planned=(1000, 10_000)
+)
+QUICK = Size(4, n_volumes=6, n_regions=2, n_jobs=2, factors=(2, 3), n_images=3, study_volumes=6, planned=(2, 3))
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ An experiment is a function that words commands and gives the rows that `Bench.r
 """
 
 import json
-import shutil
-import sys
 
-from benchmarks.bench import QUICK, Bench, Command, Limit, same_time_series
+from benchmarks.bench import QUICK, Bench, Limit, same_time_series
 from benchmarks.data import Data, temporary_copy
+from benchmarks.peers import concat_imgs, decompression, labels_masker
 from roistream.strategies import STRATEGIES
 
 CLEANING = ("--smoothing-fwhm=6", "--detrend", "--high-pass=0.01", "--standardize=zscore_sample")
@@ -18,30 +17,11 @@ CLEANING_JOBS = 2
 LIMIT = Limit(address_space_mib=1024, seconds=600)
 LIMIT_JOBS = 2
 
-LABELS_MASKER = """
-import sys, numpy
-from nilearn.maskers import NiftiLabelsMasker
-image, atlas, out = sys.argv[1:]
-numpy.save(out, NiftiLabelsMasker(atlas, standardize=None, reports=False).fit_transform(image))
-"""
-
-CONCAT_IMGS = """
-import sys
-from nilearn.image import concat_imgs
-concat_imgs(sys.argv[2:]).to_filename(sys.argv[1])
-"""
-
 
 def strategies(bench: Bench, data: Data) -> list[dict]:
     """Let every strategy extract the regions; beside them plain decompression as the floor, and nilearn's own single pass."""
-    commands = {
-        f"{program} -dc": Command([path, "-dc", data.image], [data.image], bench.folder(program))
-        for program in ("gzip", "igzip")
-        if (path := shutil.which(program))
-    }
-    out = bench.folder("labels_masker")
-    words = [sys.executable, "-c", LABELS_MASKER, data.image, data.resampled, out / "means.npy"]
-    commands["NiftiLabelsMasker"] = Command(words, [data.image], out)
+    commands = decompression(bench, data.image, ["gzip", "igzip"])
+    commands["NiftiLabelsMasker"] = labels_masker(bench, data.image, data.atlas)
     for name in STRATEGIES:
         commands[name] = bench.extraction(name, data.readable(name), data.masks[: bench.size.n_regions])
     rows = bench.rounds("strategies", commands)
@@ -80,11 +60,9 @@ def cleaning(bench: Bench, data: Data) -> list[dict]:
 
 def concatenation(bench: Bench, data: Data) -> list[dict]:
     """Put the runs into one image, by nilearn's function and by our own."""
-    out = bench.folder("concat_imgs")
-    words = [sys.executable, "-c", CONCAT_IMGS, out / "image.nii.gz", *data.runs]
     outputs = {"image": "image.nii.gz", "run_lengths": "runs.tsv"}
     commands = {
-        "concat_imgs": Command(words, data.runs, out),
+        "concat_imgs": concat_imgs(bench, data.runs),
         "concatenate_runs": bench.function("concatenate_runs", data.runs, outputs, runs=data.runs),
     }
     return bench.rounds("concatenation", commands)
@@ -104,7 +82,10 @@ def address_space(bench: Bench, data: Data) -> list[dict]:
 
 
 def prediction(bench: Bench, data: Data) -> list[dict]:
-    """Let every strategy work on three lengths of image with two numbers of workers, to hold the prediction against it."""
+    """Let every strategy work on three lengths of image with two numbers of workers, to hold the prediction against it.
+
+    `stream` works on the longest image, too; the others would need a machine of another size.
+    """
     commands = {}
     for n_jobs in (2, bench.size.n_jobs):
         for compressed, plain in (*data.shorter.values(), (data.image, data.plain)):
@@ -112,6 +93,9 @@ def prediction(bench: Bench, data: Data) -> list[dict]:
                 image = plain if strategy.uncompressed else compressed
                 row = f"{name}, {image.parent.name}, {n_jobs} jobs"
                 commands[row] = bench.extraction(name, image, data.masks[: bench.size.n_regions], n_jobs)
+        _, longest = max(data.longer.items())
+        row = f"stream, {longest.parent.name}, {n_jobs} jobs"
+        commands[row] = bench.extraction("stream", longest, data.masks[: bench.size.n_regions], n_jobs)
     return bench.rounds("prediction", commands, repeats=1)
 
 
@@ -132,12 +116,12 @@ def rules(bench: Bench, data: Data) -> list[dict]:
             {"subject": data.runs[0].parent.name, "n_volumes": bench.size.n_volumes, "seed": 0},
         ),
         ("simulate_atlas", [], {"atlas": "atlas.nii.gz"}, {"n_parcels": len(names), "seed": 0}),
-        ("resample_atlas", [], {"resampled": "atlas.nii.gz"}, {"atlas": data.atlas, "image": data.image}),
+        ("resample_atlas", [], {"resampled": "atlas.nii.gz"}, {"atlas": data.atlas.original, "image": data.image}),
         (
             "split_masks",
             [],
             {"masks": [mask.name for mask in data.masks], "regions": "regions.tsv"},
-            {"atlas": data.atlas, "resampled": data.resampled, "names": names, "empty_regions": "error"},
+            {"atlas": data.atlas.original, "resampled": data.atlas.labels, "names": names, "empty_regions": "error"},
         ),
         ("decompress_image", [data.image], {"plain": "image.nii"}, {"compressed": data.image}),
         (

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,16 @@ from roistream.errors import UserError
 from roistream.strategies import STRATEGIES
 
 logger = logging.getLogger("roistream")
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """An atlas: as its authors give it, and what `place_atlas.py` makes of it on the image's grid."""
+
+    original: Path
+    labels: Path
+    regions: Path
+    coverage: Path
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,16 @@ class Data:
         Images several times as long, by that number.
     shorter : dict
         Images of the first runs only, by their number, compressed and plain.
-    atlas, resampled : path
-        64 labels, on their own grid and on the image's.
+    confounds : path
+        The subjects' confounds, one below the other: a table for the image.
+    half : path
+        The concatenation of the first half of the runs.
+    study : list of path
+        Runs of a study in which each is an image.
+    planned : dict
+        Folders of studies of many tiny images, by the number of images and of labels.
+    atlas, finer_atlas : Atlas
+        With 64 and with 444 labels.
     masks, finer_masks : list of path
         Of all 64 labels, and of all of an atlas with 444.
     """
@@ -49,8 +67,12 @@ class Data:
     plain: Path
     longer: dict[int, Path]
     shorter: dict[int, tuple[Path, Path]]
-    atlas: Path
-    resampled: Path
+    confounds: Path
+    half: Path
+    study: list[Path]
+    planned: dict[tuple[int, int], Path]
+    atlas: Atlas
+    finer_atlas: Atlas
     masks: list[Path]
     finer_masks: list[Path]
 
@@ -75,8 +97,7 @@ def prepare(bench: Bench) -> Data:
     # The masks depend on the image's grid alone: two volumes will do.
     run_workflow(finer, targets[1:], n_subjects=1, n_volumes=2, resolution=444, regions="all")
     image = folder / results / "large_fmri_bold.nii.gz"
-    with (folder / targets[0]).open(newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
+    rows = read_rows(folder / targets[0])
     runs = [folder / row["run"] for row in rows]
 
     def other_length(folder: str, parts: Sequence[Path]) -> Path:
@@ -93,7 +114,8 @@ def prepare(bench: Bench) -> Data:
 
     longer = {factor: other_length(f"times-{factor}", runs * factor) for factor in size.factors}
     shorter = {}
-    for n_runs in (1, len(runs) // 2):
+    half = len(runs) // 2
+    for n_runs in (1, half):
         compressed = other_length(f"runs-{n_runs}", runs[:n_runs])
         shorter[n_runs] = compressed, decompressed(f"runs-{n_runs}", compressed)
     return Data(
@@ -104,11 +126,67 @@ def prepare(bench: Bench) -> Data:
         plain=decompressed("plain", image),
         longer=longer,
         shorter=shorter,
-        atlas=folder / "resources/simulated/atlas_scale064_dseg.nii.gz",
-        resampled=folder / results / "atlas_dseg.nii.gz",
+        confounds=join_tables(map(confounds_of, runs), bench.workdir / "confounds.tsv"),
+        half=shorter[half][0],
+        study=prepare_study(bench),
+        planned=prepare_plans(bench),
+        atlas=place_atlas(folder / "resources/simulated/atlas_scale064_dseg.nii.gz", image, bench.workdir / "placed"),
+        finer_atlas=place_atlas(
+            finer / "resources/simulated/atlas_scale444_dseg.nii.gz", image, bench.workdir / "placed"
+        ),
         masks=[folder / results / f"masks/region-{label}_mask.nii.gz" for label in range(1, 65)],
         finer_masks=[finer / results / f"masks/region-{label}_mask.nii.gz" for label in range(1, 445)],
     )
+
+
+def prepare_study(bench: Bench) -> list[Path]:
+    """Simulate the runs of a study, all of the same length."""
+    folder, size = bench.workdir / "workflow-study", bench.size
+    table = Path("results/large_fmri/runs.tsv")
+    run_workflow(folder, [table], n_subjects=size.n_images, n_volumes=size.study_volumes)
+    return [folder / row["run"] for row in read_rows(folder / table)]
+
+
+def read_rows(table: Path) -> list[dict]:
+    """Read a table (TSV)."""
+    with table.open(newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+def prepare_plans(bench: Bench) -> dict[tuple[int, int], Path]:
+    """Make the studies that are only planned, by a process of its own, which may load numpy."""
+    planned = {}
+    for n_images, n_labels in [*[(n_images, 444) for n_images in bench.size.planned], (bench.size.planned[0], 6)]:
+        folder = bench.workdir / f"planned-{n_images}-{n_labels}"
+        if not (folder / "runs.tsv").exists():
+            make(Command([sys.executable, "-m", "benchmarks.many_images", folder, n_images, n_labels], [], folder))
+        planned[n_images, n_labels] = folder
+    return planned
+
+
+def place_atlas(atlas: Path, image: Path, folder: Path) -> Atlas:
+    """Put an atlas on the image's grid."""
+    stem = atlas.name.removesuffix("_dseg.nii.gz")
+    placed = Atlas(atlas, *[folder / f"{stem}_{end}" for end in ("dseg.nii.gz", "regions.tsv", "coverage.npy")])
+    if outdated(placed.coverage, image):
+        folder.mkdir(exist_ok=True)
+        words = [sys.executable, SCRIPTS / "place_atlas.py", "--atlas", atlas, "--like", image, "--regions", "all"]
+        words += ["--out", placed.labels, "--table", placed.regions, "--coverage", placed.coverage]
+        make(Command(words, [], folder))
+    return placed
+
+
+def confounds_of(run: Path) -> Path:
+    """Find the confounds of a simulated run."""
+    [table] = run.parent.glob("*_regressors.csv")
+    return table
+
+
+def join_tables(tables: Iterable[Path], path: Path) -> Path:
+    """Write tables of the same columns one below the other."""
+    first, *others = [table.read_text().splitlines() for table in tables]
+    path.write_text("\n".join([*first, *[row for table in others for row in table[1:]]]) + "\n")
+    return path
 
 
 def run_workflow(folder: Path, targets: Sequence[Path], **config) -> None:

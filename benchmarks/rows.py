@@ -32,3 +32,16 @@ def seconds(value: float) -> str:
 def named(rows: Iterable[dict]) -> dict[str, dict]:
     """Give the rows of an experiment by their names."""
     return {row["name"]: row for row in rows}
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Word a table in Markdown, the first column to the left, numbers to the right."""
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    numeric = [number > 0 and all(row[number][:1].isdigit() for row in rows) for number in range(len(columns))]
+    rule = ["---:" if right else "---" for right in numeric]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [columns, rule, *rows])
+
+
+def code(name: str) -> str:
+    """Set a name of the program in its own type."""
+    return f"`{name}`"
