@@ -11,10 +11,11 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/regions.smk"
 include: "workflow/rules/extraction.smk"
 include: "workflow/rules/comparison.smk"
+include: "workflow/rules/timeseries.smk"
 
 
 rule all:
     default_target: True
     input:
-        expand("results/{image}/memory_comparison.{ending}", image=IMAGES, ending=["tsv", "png", "svg"]),
+        expand("results/{image}/memory_comparison.{ending}", image=list(PLAN.runs), ending=["tsv", "png", "svg"]),
         STUDY,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from roistream.cleaning.signals import as_float32
-from roistream.images.image import Image, inspect
+from roistream.images.image import Image
 from roistream.images.progress import progress
+from roistream.images.series import open_series
 from roistream.images.volumes import read_blocks, read_stored
 from roistream.images.writing import header_like, write_image
 from roistream.reporting import reporting
-from roistream.study.runs import check_runs_fit, write_run_lengths
+from roistream.study.runs import write_run_lengths
 
 logger = logging.getLogger("roistream")
 
@@ -37,18 +37,18 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
     UserError
         A run is unreadable or does not fit the first one.
     """
-    sources = [inspect(run) for run in runs]
-    check_runs_fit(sources)
-    n_volumes = sum(source.n_volumes for source in sources)
-    storages = {(s.layout.raw_dtype.newbyteorder("="), s.layout.slope, s.layout.inter) for s in sources}
-    if len(storages) == 1:
-        [(dtype, slope, inter)] = storages
+    series = open_series(runs)
+    sources = series.runs
+    if series.same_storage:
+        layout = sources[0].layout
+        dtype, slope, inter = layout.raw_dtype.newbyteorder("="), layout.slope, layout.inter
         pieces = stored_values(sources)
     else:
         dtype, slope, inter = np.dtype(np.float32), 1.0, 0.0
-        pieces = scaled_values(sources)
-    logger.info("%d run(s), %d volumes of %s as %s.", len(sources), n_volumes, sources[0].grid, dtype)
-    write_image(image, header_like(sources[0], n_volumes, dtype, slope, inter), pieces)
+        blocks = progress(read_blocks(series), series, "converting")
+        pieces = (block.values.astype("<f4", copy=False) for block in blocks)
+    logger.info("%d run(s), %d volumes of %s as %s.", len(sources), series.n_volumes, series.grid, dtype)
+    write_image(image, header_like(sources[0], series.n_volumes, dtype, slope, inter), pieces)
     write_run_lengths(sources, run_lengths)
 
 
@@ -57,13 +57,6 @@ def stored_values(sources: Sequence[Image]) -> Iterator[np.ndarray]:
     for source in sources:
         for block in progress(read_stored(source), source, "copying"):
             yield block.values
-
-
-def scaled_values(sources: Sequence[Image]) -> Iterator[np.ndarray]:
-    """Go through the runs' values as float32."""
-    for source in sources:
-        for block in progress(read_blocks(source), source, "converting"):
-            yield as_float32(block.values, source.path).astype("<f4", copy=False)
 
 
 if __name__ == "__main__":

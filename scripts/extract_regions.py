@@ -16,7 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from roistream.cleaning.options import Cleaning, prepare_cleaning
-from roistream.command_line import add_extraction_options, parse_extraction_options
+from roistream.command_line import (
+    add_confound_columns_option,
+    add_extraction_options,
+    add_memory_option,
+    parse_extraction_options,
+)
 from roistream.errors import UserError
 from roistream.images.image import Image, inspect
 from roistream.images.volumes import read_blocks
@@ -192,18 +197,8 @@ def parse_arguments() -> dict:
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     parser.add_argument("--regions", type=Path, help="regions.tsv of the masks: names, and which may be empty")
     parser.add_argument("--runs", type=Path, help="runs.tsv of the image: clean each run by itself")
-    parser.add_argument(
-        "--confound-columns",
-        nargs="+",
-        metavar="NAME",
-        help="columns of the confounds, by name or pattern such as 'trans_*' (default: all)",
-    )
-    parser.add_argument(
-        "--memory-shortage",
-        choices=("error", "warn"),
-        default="error",
-        help="what to do when the predicted peak is more than what is available (default: error)",
-    )
+    add_confound_columns_option(parser)
+    add_memory_option(parser)
     return parse_extraction_options(parser)
 
 

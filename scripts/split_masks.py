@@ -1,71 +1,64 @@
-"""Split a resampled atlas into one binary mask for each requested region."""
+#!/usr/bin/env python3
+"""Split an atlas that lies on the grid of an image into one binary mask for each of its regions."""
 
-import logging
-from collections.abc import Sequence
+import argparse
+import shutil
 from pathlib import Path
 
-from roistream.errors import UserError
+from roistream.command_line import add_log_option
+from roistream.outputs import whole_file
 from roistream.regions.atlas import read_atlas
-from roistream.regions.coverage import count_regions, write_regions
+from roistream.regions.coverage import read_regions
 from roistream.regions.masks import write_mask
 from roistream.reporting import reporting
 
-logger = logging.getLogger("roistream")
 
-
-def split_masks(
-    atlas: Path, resampled: Path, names: dict[int, str], masks: Sequence[Path], regions: Path, empty_regions: str
-) -> None:
-    """Write a mask for each requested label, and the table of regions.
+def split_masks(atlas: Path, regions: Path, masks: Path, out_atlas: Path, out_regions: Path) -> None:
+    """Write a mask for each region, and give the image its own atlas and table of regions.
 
     Parameters
     ----------
-    atlas, resampled : path
-        The label image on its own grid, and on the image's.
-    names : dict
-        The requested labels, in order, and the regions' names.
-    masks : sequence of path
-        The masks to write, in the same order.
+    atlas : path
+        The label image on the image's grid.
     regions : path
-        The table to write (`roistream.regions.coverage.Region`).
-    empty_regions : {"error", "keep"}
-        What to do when a label has no voxel on the image's grid: fail, or write an empty mask and the status ``empty``.
+        The table of regions that belongs to it; a region may be empty.
+    masks : path
+        Folder for ``region-{label}_mask.nii.gz``; masks of other labels in it are removed.
+    out_atlas, out_regions : path
+        The copies to write.
 
     Raises
     ------
     UserError
-        A region is empty and must not be, or all of them are.
+        The atlas or the table cannot be read.
     """
-    before, atlas_affine = read_atlas(atlas)
-    after, affine = read_atlas(resampled)
-    counted = count_regions(before, atlas_affine, after, affine, names)
-    empty = [region.label for region in counted if region.status == "empty"]
-    if len(empty) == len(counted):
-        raise UserError(
-            f"None of the requested regions has a voxel on the grid of {resampled}; check 'atlas' and 'regions'."
-        )
-    if empty and empty_regions == "error":
-        listed = ", ".join(str(label) for label in empty[:10]) + (", …" if len(empty) > 10 else "")
-        raise UserError(
-            f"{len(empty)} requested label(s) of {atlas} have no voxel on the image's grid: {listed}; "
-            "leave them out of 'regions', or set 'empty_regions: keep' for columns of NaN."
-        )
-    for region, mask in zip(counted, masks, strict=True):
-        write_mask(after == region.label, affine, mask)
-        if region.status != "ok":
-            logger.warning(
-                "Region %d (%s) is %s: coverage %.3f.", region.label, region.name, region.status, region.coverage
-            )
-    write_regions(counted, regions)
+    labels, affine = read_atlas(atlas)
+    names = set()
+    for region in read_regions(regions):
+        path = masks / f"region-{region.label}_mask.nii.gz"
+        write_mask(labels == region.label, affine, path)
+        names.add(path.name)
+    for path in masks.glob("region-*_mask.nii.gz"):
+        if path.name not in names:
+            path.unlink()
+    for source, target in ((atlas, out_atlas), (regions, out_regions)):
+        with whole_file(target) as partial:
+            shutil.copyfile(source, partial)
+
+
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `split_masks`."""
+    parser = argparse.ArgumentParser(description="Split a placed atlas into binary masks.")
+    parser.add_argument("--atlas", required=True, type=Path, help="label image on the image's grid")
+    parser.add_argument("--regions", required=True, type=Path, help="its regions.tsv, by place_atlas.py")
+    parser.add_argument("--masks", required=True, type=Path, help="folder of the masks")
+    parser.add_argument("--out-atlas", required=True, type=Path, help="copy of the atlas to write")
+    parser.add_argument("--out-regions", required=True, type=Path, help="copy of the table to write")
+    add_log_option(parser)
+    return vars(parser.parse_args())
 
 
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        split_masks(
-            atlas=Path(snakemake.input.atlas),
-            resampled=Path(snakemake.input.resampled),
-            names=dict(snakemake.params.names),
-            masks=[Path(mask) for mask in snakemake.output.masks],
-            regions=Path(snakemake.output.regions),
-            empty_regions=snakemake.params.empty_regions,
-        )
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        split_masks(**arguments)

@@ -16,7 +16,8 @@ from conftest import AFFINE, ROOT, save_run
 from roistream.cleaning.confounds import parse_confounds
 from roistream.errors import UserError
 from roistream.images.image import inspect
-from roistream.study.runs import Run, check_runs_fit, read_run_lengths, read_runs_table, write_run_lengths
+from roistream.images.series import check_runs_fit
+from roistream.study.runs import Run, read_run_lengths, read_runs_table, write_run_lengths
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text(encoding="utf-8"))
 

@@ -1,9 +1,8 @@
-# The validated config, turned into the tables and functions that the rules use.
+# The plan that the checked config makes, and the functions by which the rules ask for parts of it.
 
 import errno
 import math
 import os
-import re
 import shlex
 import sys
 from contextlib import contextmanager
@@ -16,16 +15,13 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from roistream.samples import adhd
-from roistream.study.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
+from roistream.command_line import options_of
 from roistream.errors import UserError
-from roistream.memory.predict import predict_peak_mib
 from roistream.provenance import code_digest
-from roistream.regions.atlas import read_label_names, read_labels, select_labels
-from roistream.regions.coverage import read_regions
-from roistream.study.runs import Run, read_runs_table
+from roistream.samples import adhd
 from roistream.strategies import STRATEGIES as REGISTRY
-from roistream.images.image import describe, inspect
+from roistream.study import derivatives
+from roistream.study.plan import SAMPLES, make_plan
 
 # Shell commands find our programs, and run them in the interpreter that runs Snakemake, also when nothing is activated. A
 # job's conda environment, if Snakemake makes one, comes before both.
@@ -46,43 +42,9 @@ def schema(name):
     return yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text("utf-8"))
 
 
-def find_runs():
-    """List the runs of each image, in order."""
-    if config["dataset"] not in ("simulated", "adhd"):
-        # Opening the runs is for the main process; jobs parse this file again.
-        table = read_runs_table(config["dataset"], schema("runs"), inspect_files=workflow.is_main_process)
-    else:
-        folder = Path("resources", config["dataset"])
-        table = [
-            Run(
-                image="large_fmri",
-                path=folder / adhd.run_path(subject),
-                confounds=folder / adhd.confounds_path(subject),
-                n_volumes=config["dataset"] == "simulated" and config["n_volumes"] or adhd.run_length(subject),
-                t_r=adhd.T_R,
-            )
-            for subject in SUBJECTS
-        ]
-    return {image: [run for run in table if run.image == image] for image in dict.fromkeys(run.image for run in table)}
-
-
-def find_names():
-    """List the requested labels in order, with the name of each region."""
-    if config["atlas"] in ("simulated", "basc"):
-        names = {label: f"region-{label}" for label in range(1, config["resolution"] + 1)}
-    elif config["atlas_labels"]:
-        names = read_label_names(config["atlas_labels"])
-    else:
-        names = {label: f"region-{label}" for label in read_labels(config["atlas"])}
-    labels = select_labels(config["regions"], list(names), config["atlas"])
-    if config["empty_regions"] == "error":
-        absent = [label for label in labels if label not in names]
-        if absent:
-            raise UserError(
-                f"regions: the atlas {config['atlas']} has no label {absent[0]}; leave it out, "
-                "or set 'empty_regions: keep' for a column of NaN."
-            )
-    return {label: names.get(label, f"region-{label}") for label in labels}
+def program(script):
+    """Word how a script is run: in the interpreter that runs Snakemake, or in that of the rule's conda environment."""
+    return f"env -u PYTHONSAFEPATH python {shlex.quote(str(SCRIPTS / script))}"
 
 
 def image_of(wildcards):
@@ -93,7 +55,12 @@ def image_of(wildcards):
 
 def confounds_of(wildcards):
     """List the tables of confounds that an extraction needs, one for each run."""
-    return [run.confounds for run in RUNS[wildcards.image]] if config["cleaning"].get("confounds") else []
+    return PLAN.confounds_of(wildcards.image)
+
+
+def runs_of(wildcards):
+    """List the runs of an image, in order."""
+    return [str(run.path) for run in PLAN.runs_of(wildcards.image)]
 
 
 def cleaning_options(wildcards):
@@ -101,22 +68,25 @@ def cleaning_options(wildcards):
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    words = []
-    for key, value in config["cleaning"].items():
-        name = key.replace("_", "-")
-        if key in ("confounds", "per_run") or value is None:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
-        elif isinstance(value, list):
-            words += [f"--{name}", *map(shlex.quote, value)]
-        else:
-            words += [f"--{name}", str(value)]
-    if tables := confounds_of(wildcards):
-        words += ["--confounds", *(shlex.quote(str(table)) for table in tables)]
-    if config["cleaning"].get("per_run", True) and len(RUNS[wildcards.image]) > 1:
-        words += ["--runs", f"results/{wildcards.image}/runs.tsv"]
-    return " ".join(words)
+    options = PLAN.cleaning_options()
+    if not options.pop("per_run", True) or len(PLAN.runs_of(wildcards.image)) == 1:
+        runs = None
+    else:
+        runs = f"results/{wildcards.image}/runs.tsv"
+    return options_of({**options, "confounds": confounds_of(wildcards) or None, "runs": runs})
+
+
+def timeseries_options(wildcards):
+    """Word what an extraction of a study is asked for as options of extract_timeseries.py."""
+    return options_of(
+        {
+            "statistics": PLAN.config["statistics"],
+            "save_voxels": PLAN.config["save_voxels"] or None,
+            **PLAN.cleaning_options(),
+            "confounds": confounds_of(wildcards) or None,
+            "memory_shortage": PLAN.config["memory_shortage"],
+        }
+    )
 
 
 def overhead_mib():
@@ -134,18 +104,10 @@ def memory_of(peak_mib, mib_per_million_voxels=0):
     """Make the request of a step that takes as much for every image, or more for a finer grid (docs/scaling.md)."""
 
     def mem_mb(wildcards, attempt):
-        finest = max(ATLAS_VOXELS, voxels_of(wildcards.image)) if mib_per_million_voxels else 0
+        finest = PLAN.finest(wildcards.image) if mib_per_million_voxels else 0
         return request_mb(peak_mib + mib_per_million_voxels * finest / 1e6, attempt)
 
     return mem_mb
-
-
-@cache
-def voxels_of(image):
-    """Count the voxels of a volume; those of ADHD are known before the runs are there."""
-    if config["dataset"] in ("simulated", "adhd"):
-        return math.prod(adhd.GRID)
-    return inspect(RUNS[image][0].path).layout.n_voxels
 
 
 def extraction_memory(wildcards, input, attempt, threads):
@@ -154,42 +116,52 @@ def extraction_memory(wildcards, input, attempt, threads):
     if not image.exists():
         # Of an input, or Snakemake takes it for a mistake; the image is none of the strategy that reads a copy.
         raise FileNotFoundError(errno.ENOENT, "is not there yet", input.regions)
-    n_voxels = [region.n_voxels for region in read_regions(input.regions)]
-    return request_mb(
-        predict_peak_mib(wildcards.strategy, inspect(image), n_voxels, threads, config["cleaning"]), attempt
-    )
+    return request_mb(PLAN.extraction_mib(wildcards.strategy, image, input.regions, threads), attempt)
 
 
+def timeseries_memory(wildcards, input, attempt):
+    """Make the request of the extraction of an image of a study, when its runs are there: until then it is TBD."""
+    for run in input.runs:
+        if not Path(run).exists():
+            raise FileNotFoundError(errno.ENOENT, "is not there yet", run)
+    return request_mb(PLAN.timeseries_mib(wildcards.image), attempt)
+
+
+def placing_memory(wildcards, attempt):
+    """Make the request of putting the atlas on a grid: it and the grid are held in memory."""
+    return request_mb(50 + 60 * PLAN.finest_on(wildcards.grid) / 1e6, attempt)
+
+
+def placed_atlas(ending):
+    """Make the function that gives a file of the atlas on the grid of an image."""
+    return lambda wildcards: f"{PLAN.placed_atlas(wildcards.image)}_{ending}"
+
+
+def study_images():
+    """Word which images a study has."""
+    if PLAN.config["dataset"] in SAMPLES:
+        return options_of({"images": list(PLAN.study), "source": PLAN.config["dataset"]})
+    return options_of({"runs_table": PLAN.config["dataset"]})
+
+
+@cache
 def code_of(script):
     """Make a job's result depend on its script and on the modules that it imports."""
     return code_digest(SCRIPTS / script)
 
 
 with users_mistakes():
-    config.update(typed(config))
-    check_configuration(config, schema("config"))
-    check_inputs(config)
-    SUBJECTS = adhd.SUBJECT_IDS[: config["n_subjects"]]
-    RUNS = find_runs()
-    NAMES = find_names()
-    STRATEGIES = chosen_strategies(config["strategies"])
-    ATLAS_VOXELS = 0
-    if config["atlas"] not in ("simulated", "basc"):
-        ATLAS_VOXELS = describe(Path(config["atlas"]), 3)[0].layout.n_voxels
-    check_cleaning(config["cleaning"], STRATEGIES, [run for runs in RUNS.values() for run in runs])
+    PLAN = make_plan(config, {name: schema(name) for name in ("config", "runs")}, check=workflow.is_main_process)
+    NAMES, STRATEGIES = PLAN.names, PLAN.strategies
 
-IMAGES = list(RUNS)
 LABELS = list(NAMES)
 # A comparison over all images is for more than one.
-STUDY = expand("results/study_memory.{ending}", ending=["tsv", "png", "svg"] if len(IMAGES) > 1 else [])
-ATLAS = {
-    "simulated": f"resources/simulated/atlas_scale{config['resolution']:03}_dseg.nii.gz",
-    "basc": f"resources/basc/basc_scale{config['resolution']:03}_dseg.nii.gz",
-}.get(config["atlas"], config["atlas"])
+STUDY = expand("results/study_memory.{ending}", ending=["tsv", "png", "svg"] if len(PLAN.runs) > 1 else [])
 OVERHEAD_MIB = overhead_mib()
 
 
 wildcard_constraints:
-    image="|".join(map(re.escape, IMAGES)),
+    image="[^/]+",
+    grid="[0-9a-f]{12}",
     strategy="|".join(STRATEGIES),
     subject="|".join(adhd.SUBJECT_IDS),

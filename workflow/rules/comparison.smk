@@ -27,7 +27,7 @@ rule compare_memory:
 
 rule compare_study:
     input:
-        summaries=expand("results/{image}/{strategy}/memory.json", image=IMAGES, strategy=STRATEGIES),
+        summaries=expand("results/{image}/{strategy}/memory.json", image=list(PLAN.runs), strategy=STRATEGIES),
     output:
         table="results/study_memory.tsv",
         png=report(
@@ -43,7 +43,7 @@ rule compare_study:
     conda:
         "../../envs/figures.yaml"
     params:
-        images=[image for image in IMAGES for _ in STRATEGIES],
+        images=[image for image in PLAN.runs for _ in STRATEGIES],
         order=STRATEGIES,
         code=code_of("compare_study.py"),
     script:

@@ -18,15 +18,15 @@ rule extract_regions:
         "logs/extract_regions/{image}/{strategy}.log",
     conda:
         "../../envs/imaging.yaml"
-    threads: config["n_jobs"]
+    threads: PLAN.config["n_jobs"]
     resources:
         mem_mb=extraction_memory,
     params:
         folder="results/{image}/{strategy}",
         # Peak memory is a result, and that of six workers is not that of one.
-        n_jobs=config["n_jobs"],
+        n_jobs=PLAN.config["n_jobs"],
         cleaning=cleaning_options,
-        shortage=config["memory_shortage"],
+        shortage=PLAN.config["memory_shortage"],
         code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
     shell:
         "measure_memory.py --trace {output.trace} --summary {output.summary} --include {output.facts} --"

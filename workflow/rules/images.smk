@@ -3,8 +3,8 @@
 
 rule fetch_adhd:
     output:
-        runs=[f"resources/adhd/{adhd.run_path(subject)}" for subject in SUBJECTS],
-        confounds=[f"resources/adhd/{adhd.confounds_path(subject)}" for subject in SUBJECTS],
+        runs=[f"resources/adhd/{adhd.run_path(subject)}" for subject in PLAN.subjects],
+        confounds=[f"resources/adhd/{adhd.confounds_path(subject)}" for subject in PLAN.subjects],
         participants="resources/adhd/participants.tsv",
     log:
         "logs/fetch_adhd.log",
@@ -13,8 +13,8 @@ rule fetch_adhd:
     conda:
         "../../envs/imaging.yaml"
     params:
-        data_dir=config["data_dir"],
-        url=config["adhd_url"],
+        data_dir=PLAN.config["data_dir"],
+        url=PLAN.config["adhd_url"],
         code=code_of("fetch_adhd.py"),
     script:
         "../../scripts/fetch_adhd.py"
@@ -31,8 +31,8 @@ rule simulate_adhd:
     resources:
         mem_mb=memory_of(240),
     params:
-        n_volumes=config["n_volumes"],
-        seed=config["seed"],
+        n_volumes=PLAN.config["n_volumes"],
+        seed=PLAN.config["seed"],
         code=code_of("simulate_adhd.py"),
     script:
         "../../scripts/simulate_adhd.py"
@@ -40,7 +40,7 @@ rule simulate_adhd:
 
 rule concatenate_runs:
     input:
-        runs=lambda wildcards: [run.path for run in RUNS[wildcards.image]],
+        runs=lambda wildcards: [run.path for run in PLAN.runs_of(wildcards.image)],
     output:
         image="results/{image}/{image}_bold.nii.gz",
         run_lengths="results/{image}/runs.tsv",
@@ -52,7 +52,7 @@ rule concatenate_runs:
         mem_mb=memory_of(65),
     params:
         # Snakemake looks at the set of inputs only; here their order matters.
-        order=lambda wildcards: [str(run.path) for run in RUNS[wildcards.image]],
+        order=lambda wildcards: [str(run.path) for run in PLAN.runs_of(wildcards.image)],
         code=code_of("concatenate_runs.py"),
     script:
         "../../scripts/concatenate_runs.py"

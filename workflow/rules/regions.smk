@@ -11,7 +11,7 @@ rule fetch_basc:
     conda:
         "../../envs/imaging.yaml"
     params:
-        data_dir=config["data_dir"],
+        data_dir=PLAN.config["data_dir"],
         resolution=lambda wildcards: int(wildcards.scale),
         code=code_of("fetch_basc.py"),
     script:
@@ -29,36 +29,44 @@ rule simulate_atlas:
         mem_mb=memory_of(240),
     params:
         n_parcels=lambda wildcards: int(wildcards.scale),
-        seed=config["seed"],
+        seed=PLAN.config["seed"],
         code=code_of("simulate_atlas.py"),
     script:
         "../../scripts/simulate_atlas.py"
 
 
-rule resample_atlas:
+rule place_atlas:
     input:
-        atlas=ATLAS,
-        image="results/{image}/{image}_bold.nii.gz",
+        atlas=PLAN.atlas,
+        # Its header gives the grid, which is a part of the path: a new header is another file.
+        like=lambda wildcards: ancient(PLAN.run_on(wildcards.grid)),
+        labels=PLAN.config["atlas_labels"] or [],
     output:
-        resampled="results/{image}/atlas_dseg.nii.gz",
+        atlas=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_dseg.nii.gz",
+        regions=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_regions.tsv",
+        coverage=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_coverage.npy",
     log:
-        "logs/resample_atlas/{image}.log",
+        f"logs/place_atlas/{PLAN.atlas_name}_grid-{{grid}}.log",
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=memory_of(170, mib_per_million_voxels=60),
+        mem_mb=placing_memory,
     params:
-        code=code_of("resample_atlas.py"),
-    script:
-        "../../scripts/resample_atlas.py"
+        program=program("place_atlas.py"),
+        options=options_of(PLAN.region_options()),
+        code=code_of("place_atlas.py"),
+    shell:
+        "{params.program} --atlas {input.atlas:q} --like {input.like:q} {params.options}"
+        " --out {output.atlas:q} --table {output.regions:q} --coverage {output.coverage:q} --log {log:q}"
 
 
 rule split_masks:
     input:
-        atlas=ATLAS,
-        resampled="results/{image}/atlas_dseg.nii.gz",
+        atlas=placed_atlas("dseg.nii.gz"),
+        regions=placed_atlas("regions.tsv"),
     output:
         masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS),
+        atlas="results/{image}/atlas_dseg.nii.gz",
         regions="results/{image}/regions.tsv",
     log:
         "logs/split_masks/{image}.log",
@@ -67,8 +75,9 @@ rule split_masks:
     resources:
         mem_mb=memory_of(50, mib_per_million_voxels=60),
     params:
-        names=NAMES,
-        empty_regions=config["empty_regions"],
+        program=program("split_masks.py"),
+        folder="results/{image}/masks",
         code=code_of("split_masks.py"),
-    script:
-        "../../scripts/split_masks.py"
+    shell:
+        "{params.program} --atlas {input.atlas:q} --regions {input.regions:q} --masks {params.folder:q}"
+        " --out-atlas {output.atlas:q} --out-regions {output.regions:q} --log {log:q}"

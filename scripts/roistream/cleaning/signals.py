@@ -17,12 +17,11 @@ nilearn is imported only when there is something to clean: the import takes long
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
 from roistream.cleaning.options import Cleaning
-from roistream.errors import UserError
+from roistream.images.values import as_float32
 from roistream.regions.masks import Mask
 
 logger = logging.getLogger("roistream")
@@ -60,28 +59,6 @@ def finite_values(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return values, not_finite
 
 
-def as_float32(values: np.ndarray, name: str | Path = "The image") -> np.ndarray:
-    """Round to float32, in native byte order and C order.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Of any real type.
-    name : str or path
-        What the message calls their origin.
-
-    Raises
-    ------
-    UserError
-        A value is beyond float32's range; it would become infinite.
-    """
-    try:
-        with np.errstate(over="raise"):
-            return np.ascontiguousarray(values, np.float32)
-    except FloatingPointError:
-        raise UserError(f"{name} holds values beyond the range of float32 (3.4e38); rescale it.") from None
-
-
 def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
     """Do to the finite values of one region what is done along time, and round to float32.
 
@@ -103,6 +80,29 @@ def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
         with filtering_many_at_once():
             values = signal.clean(values, confounds=cleaning.confounds, **cleaning.parameters())
     return as_float32(values)
+
+
+def clean_signals(signals: np.ndarray, cleaning: Cleaning) -> np.ndarray:
+    """Clean the signals of regions as NiftiLabelsMasker does: after the reduction, all regions with one call.
+
+    Parameters
+    ----------
+    signals : numpy.ndarray
+        ``(n_volumes, n_regions)``, float32 or float64, without NaN, in Fortran order and in ascending order of labels as
+        nilearn has them: its products of matrices might round otherwise.
+    cleaning : Cleaning
+        Its temporal part is applied.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the same shape, in the type that nilearn gives.
+    """
+    if not cleaning.temporal:
+        return signals
+    from nilearn import signal
+
+    return signal.clean(signals, confounds=cleaning.confounds, **cleaning.parameters())
 
 
 @contextmanager

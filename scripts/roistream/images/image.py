@@ -112,6 +112,31 @@ class Image:
         """Size of the raw data in MiB, as stored without compression."""
         return self.n_volumes * self.layout.volume_bytes / 2**20
 
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of one volume."""
+        return self.layout.n_voxels
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values after scaling."""
+        return self.layout.dtype
+
+    @property
+    def widest(self) -> int:
+        """Bytes of a value, stored or scaled, whichever is larger."""
+        return self.layout.widest
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether it is a single 3D image."""
+        return len(self.header.shape) < 4
+
+    @property
+    def runs(self) -> tuple[Image, ...]:
+        """Itself: the one run of which it consists."""
+        return (self,)
+
 
 def inspect(path: str | Path) -> Image:
     """Read the header of a 4D image.
@@ -136,6 +161,16 @@ def inspect(path: str | Path) -> Image:
     image, shape = describe(Path(path), 4)
     if len(shape) != 4:
         raise UserError(f"{path} is {len(shape)}D (shape {shape}), a run must be 4D; give a time series of volumes.")
+    return image
+
+
+def inspect_run(path: str | Path) -> Image:
+    """Read the header of a run: as `inspect`, but a 3D image is a run of one volume."""
+    image, shape = describe(Path(path), 4)
+    if len(shape) not in (3, 4):
+        raise UserError(
+            f"{path} is {len(shape)}D (shape {shape}), a run must be 4D, or a single 3D volume; give a time series of volumes."
+        )
     return image
 
 

@@ -18,13 +18,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from roistream.errors import UserError
 from roistream.images.files import DAMAGE, open_stream
 from roistream.images.image import Image, VolumeLayout, inspect_volume
+from roistream.images.values import as_float32
+
+if TYPE_CHECKING:
+    from roistream.images.series import Series
 
 BLOCK_BYTES = 4 * 2**20
 """Default budget of one block of raw data: three volumes of ADHD's size; more gains hardly any time."""
@@ -75,13 +79,13 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     return block.values.reshape(image.grid, order="F"), image.affine
 
 
-def read_blocks(image: Image, max_bytes: int = BLOCK_BYTES, whole_volumes: bool = False) -> Iterator[Block]:
-    """Go through an image once, from the first volume to the last.
+def read_blocks(image: Image | Series, max_bytes: int = BLOCK_BYTES, whole_volumes: bool = False) -> Iterator[Block]:
+    """Go through an image once, from the first volume to the last; through the runs of a series one after another.
 
     Parameters
     ----------
-    image : Image
-        From `inspect`.
+    image : Image or Series
+        From `inspect` or `open_series`.
     max_bytes : int
         Budget of the values of one block, stored or scaled, whichever is larger. Two buffers for each may exist: the next
         block is read by a thread while this one is worked on.
@@ -98,10 +102,22 @@ def read_blocks(image: Image, max_bytes: int = BLOCK_BYTES, whole_volumes: bool 
     UserError
         The file ends early or is damaged.
     """
-    size = image.layout.n_volumes * image.layout.n_voxels * image.layout.widest
-    with open_stream(image.data_path) as stream:
-        blocks = stream_blocks(stream, image.layout, str(image.path), max_bytes, whole_volumes)
-        yield from blocks if size <= max_bytes else read_ahead(blocks)
+    blocks = run_after_run(image, max_bytes, whole_volumes)
+    size = image.n_volumes * image.n_voxels * image.widest
+    yield from blocks if size <= max_bytes else read_ahead(blocks)
+
+
+def run_after_run(image: Image | Series, max_bytes: int, whole_volumes: bool) -> Iterator[Block]:
+    """Go through the runs of an image; their values all get its type."""
+    first_volume, dtype = 0, image.dtype
+    for run in image.runs:
+        with open_stream(run.data_path) as stream:
+            for block in stream_blocks(stream, run.layout, str(run.path), max_bytes, whole_volumes):
+                values = block.values
+                if values.dtype != dtype:  # another type or only another byte order
+                    values = as_float32(values, run.path) if dtype == np.float32 else values.astype(dtype)
+                yield Block(first_volume + block.first_volume, block.first_voxel, values)
+        first_volume += run.n_volumes
 
 
 def read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:

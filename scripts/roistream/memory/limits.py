@@ -1,10 +1,15 @@
 """How much memory a process may still take: the machine's, its control group's, the batch system's."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from roistream.errors import UserError
+
+logger = logging.getLogger("roistream")
 
 UNLIMITED_BYTES = 2**60
 """Version 1 of the control groups says "no limit" with a number near 2⁶³."""
@@ -43,6 +48,38 @@ def available_memory(root: Path = Path("/"), environment: Mapping[str, str] = os
     """
     found = [*machine_memory(root), *control_group_memory(root), *slurm_memory(environment)]
     return min(found, key=lambda available: available.mib, default=None)
+
+
+def check_memory(predicted_mib: float, what: str, shortage: str) -> None:
+    """Refuse, or only tell, what will take more memory than there is.
+
+    Parameters
+    ----------
+    predicted_mib : float
+        Its predicted peak.
+    what : str
+        What the message calls it.
+    shortage : {"error", "warn"}
+        What to do.
+
+    Raises
+    ------
+    UserError
+        It does not fit.
+    """
+    available = available_memory()
+    if available is None or predicted_mib <= available.mib:
+        return
+    sentence = (
+        f"{what} needs about {predicted_mib:,.0f} MiB of memory, but {available.limited_by} allows "
+        f"{max(0.0, available.mib):,.0f} MiB"
+    )
+    if shortage == "error":
+        raise UserError(
+            f"{sentence}; use a machine with more, or go on all the same by --memory-shortage warn "
+            "(config key memory_shortage)."
+        )
+    logger.warning("%s.", sentence)
 
 
 def machine_memory(root: Path) -> Iterator[Available]:

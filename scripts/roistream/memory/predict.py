@@ -18,10 +18,11 @@ import numpy as np
 from roistream.cleaning.signals import FILTER_BYTES, working_dtype
 from roistream.images.files import COMPRESSIONS
 from roistream.images.image import Image
+from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES
 from roistream.images.volumes import BLOCK_BYTES
 from roistream.memory.limits import Available
 from roistream.strategies import STRATEGIES
-from roistream.strategies.streaming import BATCH_BYTES, SMOOTHING_BLOCK_BYTES
+from roistream.strategies.streaming import BATCH_BYTES
 
 MIB = 2**20
 

@@ -1,7 +1,6 @@
 """How much of each region of an atlas lies on the grid of an image: the table of regions."""
 
 import csv
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from roistream.errors import UserError
 from roistream.outputs import whole_file
+from roistream.regions.labels import locate_regions
 
 
 @dataclass(frozen=True)
@@ -68,50 +68,25 @@ def read_regions(path: str | Path) -> list[Region]:
         ) from error
 
 
-def count_regions(
-    atlas: np.ndarray, atlas_affine: np.ndarray, resampled: np.ndarray, affine: np.ndarray, names: dict[int, str]
-) -> list[Region]:
-    """Count each region's voxels before and after resampling.
+def count_regions(placed: np.ndarray, atlas_voxels: np.ndarray, names: dict[int, str]) -> list[Region]:
+    """Count each region's voxels before and after the atlas was put on a grid.
 
     Parameters
     ----------
-    atlas, resampled : numpy.ndarray
-        Label images on the atlas's grid and on the image's.
-    atlas_affine, affine : numpy.ndarray
-        Their affines, in mm.
+    placed : numpy.ndarray
+        int, 3D: the atlas on the image's grid.
+    atlas_voxels : numpy.ndarray
+        From `roistream.regions.placement.locate_atlas_voxels`, for the requested labels in order.
     names : dict
         The requested labels, in order, and their names.
     """
-    before, after = count_voxels(atlas), count_voxels(resampled)
-    inside = count_voxels(atlas[inside_grid(atlas.shape, atlas_affine, resampled.shape, affine)])
+    number, position = atlas_voxels.T
+    n_atlas = np.bincount(number, minlength=len(names)).tolist()
+    n_inside = np.bincount(number[position >= 0], minlength=len(names)).tolist()
+    n_placed = np.bincount(locate_regions(placed, list(names))[1], minlength=len(names)).tolist()
     regions = []
-    for label, name in names.items():
-        coverage = inside[label] / before[label] if before[label] else 0.0
-        status = "empty" if after[label] == 0 else "partial" if inside[label] < before[label] else "ok"
-        regions.append(Region(label, name, before[label], after[label], coverage, status))
+    for (label, name), before, inside, after in zip(names.items(), n_atlas, n_inside, n_placed, strict=True):
+        coverage = inside / before if before else 0.0
+        status = "empty" if after == 0 else "partial" if inside < before else "ok"
+        regions.append(Region(label, name, before, after, coverage, status))
     return regions
-
-
-def count_voxels(labels: np.ndarray) -> Counter[int]:
-    """Count the voxels of each label; labels may be far apart (those of the Allen atlas go up to 614,454,277)."""
-    present, counts = np.unique(labels, return_counts=True)
-    return Counter(dict(zip(present.tolist(), counts.tolist(), strict=True)))
-
-
-def inside_grid(
-    shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...], other_affine: np.ndarray
-) -> np.ndarray:
-    """Tell which voxel centres of one grid lie inside another (nearer to one of its voxels than half a voxel).
-
-    Returns
-    -------
-    numpy.ndarray
-        bool, of the first shape.
-    """
-    to_other = np.linalg.inv(other_affine) @ affine
-    indices = np.indices(shape, dtype=np.float32).reshape(3, -1)
-    inside = np.ones(indices.shape[1], bool)
-    for axis in range(3):
-        position = to_other[axis, :3] @ indices + to_other[axis, 3]
-        inside &= (position > -0.5) & (position < other_shape[axis] - 0.5)
-    return inside.reshape(shape)

@@ -10,8 +10,8 @@ from joblib import Parallel, delayed
 from nilearn.maskers import NiftiMasker
 
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import as_float32
 from roistream.errors import UserError
+from roistream.images.values import as_float32
 from roistream.regions.masks import Mask
 
 

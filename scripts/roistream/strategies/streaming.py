@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import as_float32, clean_time_series, finite_values, report_not_finite
+from roistream.cleaning.signals import clean_time_series, finite_values, report_not_finite
 from roistream.images.image import Image, inspect
 from roistream.images.progress import progress
+from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth
+from roistream.images.values import as_float32
 from roistream.images.volumes import Block, read_blocks
 from roistream.regions.masks import Mask
-
-SMOOTHING_BLOCK_BYTES = 16 * 2**20
-"""Budget of a block that is smoothed: nilearn makes several copies of it."""
 
 SCRATCH = ".partial-stream-"
 """How the names of folders begin that hold the regions' files while they grow."""
@@ -189,11 +188,5 @@ def blocks_of(source: Image, smoothing_fwhm: float | None) -> Iterator[Block]:
     if smoothing_fwhm is None:
         yield from progress(read_blocks(source), source, "reading")
         return
-    import nibabel as nib
-    from nilearn.image import smooth_img
-
     for block in progress(read_blocks(source, SMOOTHING_BLOCK_BYTES, whole_volumes=True), source, "smoothing"):
-        volumes = block.values.T.reshape((*source.grid, -1), order="F")
-        smoothed = smooth_img(nib.Nifti1Image(volumes, source.affine, dtype=volumes.dtype), smoothing_fwhm)
-        values = np.asarray(smoothed.dataobj)
-        yield Block(block.first_volume, 0, values.reshape((source.layout.n_voxels, -1), order="F").T)
+        yield Block(block.first_volume, 0, smooth(block.values, source.grid, source.affine, smoothing_fwhm))

@@ -10,7 +10,9 @@ from typing import Any
 from roistream.cleaning.confounds import count_confounds
 from roistream.errors import UserError
 from roistream.images.files import files_of
-from roistream.images.image import Image, inspect
+from roistream.images.grids import grid_id
+from roistream.images.image import Image, inspect_run
+from roistream.images.series import check_runs_fit
 from roistream.outputs import whole_file
 
 
@@ -23,13 +25,15 @@ class Run:
     image : str
         The image that the run becomes a part of.
     path : pathlib.Path
-        A 4D NIfTI.
+        A 4D NIfTI, or a single 3D volume.
     confounds : pathlib.Path or None
         Its table of confounds.
     n_volumes : int or None
         Volumes of the run, where they are known.
     t_r : float or None
         Repetition time in seconds, where it is known.
+    grid : str or None
+        The name of its grid, see `roistream.images.grids.grid_id`, where it is known.
     """
 
     image: str
@@ -37,6 +41,7 @@ class Run:
     confounds: Path | None = None
     n_volumes: int | None = None
     t_r: float | None = None
+    grid: str | None = None
 
 
 def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_files: bool = True) -> list[Run]:
@@ -80,7 +85,7 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_files: 
             if before != line:
                 found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
             elif inspect_files:
-                run, more = inspect_run(run, first_images)
+                run, more = look_at_run(run, first_images)
                 found += more
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
@@ -88,6 +93,15 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_files: 
         number = "1 problem; correct it" if len(problems) == 1 else f"{len(problems)} problems; correct them"
         raise UserError(f"The runs table {path} has {number}:\n" + "\n".join(problems))
     return runs
+
+
+def list_images(path: str | Path) -> list[str]:
+    """List the images of a runs table, in order; nothing else of it is looked at."""
+    columns, rows = read_rows(Path(path))
+    if "image" not in columns:
+        raise UserError(f"The runs table {path} lacks the column 'image'; give the table of the study.")
+    place = columns.index("image")
+    return list(dict.fromkeys(row[place] for _, row in rows if len(row) > place))
 
 
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -145,7 +159,7 @@ def as_run(row: Mapping[str, str], folder: Path) -> Run:
     return Run(row["image"], folder / row["run"], None if confounds in ("", "n/a") else folder / confounds)
 
 
-def inspect_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str]]:
+def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str]]:
     """Look at the files of a run.
 
     Parameters
@@ -164,8 +178,8 @@ def inspect_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
     """
     problems = []
     try:
-        image = inspect(run.path)
-        run = replace(run, n_volumes=image.n_volumes, t_r=image.t_r)
+        image = inspect_run(run.path)
+        run = replace(run, n_volumes=image.n_volumes, t_r=image.t_r, grid=grid_id(image.grid, image.affine))
         check_runs_fit([first_images.setdefault(run.image, image), image])
     except UserError as error:
         problems.append(str(error))
@@ -181,34 +195,6 @@ def inspect_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
                     "give the table of this run"
                 )
     return run, problems
-
-
-def check_runs_fit(runs: Sequence[Image]) -> None:
-    """Refuse runs that cannot be parts of one image.
-
-    Raises
-    ------
-    UserError
-        A run's grid, affine or TR differs from the first one's; names both files and the difference.
-    """
-    first = runs[0]
-    for run in runs[1:]:
-        if run.grid != first.grid:
-            difference = f"the grid {run.grid} against {first.grid}"
-        elif abs(run.affine - first.affine).max() > 1e-3:  # mm: a thousandth of a voxel, above any rounding to float32
-            difference = f"another affine, by up to {abs(run.affine - first.affine).max():.4g} mm"
-        elif (run.t_r is None) != (first.t_r is None) or abs((run.t_r or 0) - (first.t_r or 0)) > 1e-4:
-            difference = f"TR {tell_t_r(run)} against {tell_t_r(first)}"
-        else:
-            continue
-        raise UserError(
-            f"{run.path} does not fit {first.path}: {difference}; resample it, or make it an image of its own."
-        )
-
-
-def tell_t_r(run: Image) -> str:
-    """Word a run's TR."""
-    return "unset" if run.t_r is None else f"{run.t_r} s"
 
 
 def write_run_lengths(runs: Sequence[Image], path: str | Path) -> None:

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Extract one signal for each region from the runs of an image, in one pass and flat memory.
+
+The signals are those of nilearn's NiftiLabelsMasker, to the last bit. The runs are read one after the other, never copied.
+"""
+
+import argparse
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from roistream.cleaning.options import prepare_cleaning
+from roistream.command_line import (
+    add_cleaning_options,
+    add_confound_columns_option,
+    add_log_option,
+    add_memory_option,
+    add_region_options,
+    take_cleaning,
+    take_regions,
+)
+from roistream.errors import UserError
+from roistream.images.series import open_series
+from roistream.memory.limits import check_memory
+from roistream.memory.predict_timeseries import predict_timeseries_mib
+from roistream.regions.coverage import read_regions
+from roistream.regions.labels import STATISTICS
+from roistream.regions.placed import PlacedAtlas, place_atlas, read_placed
+from roistream.reporting import reporting
+from roistream.study.extraction import clean, extract
+from roistream.study.timeseries import (
+    describe,
+    tell_oddities,
+    write_coverage,
+    write_sidecar,
+    write_signals,
+)
+from roistream.study.voxels import voxel_file, write_voxel_table
+
+logger = logging.getLogger("roistream")
+
+
+def extract_timeseries(
+    runs: Sequence[Path],
+    atlas: Path,
+    out: str,
+    placed: Sequence[Path] = (),
+    regions: int | str | Sequence[int] = "all",
+    labels: Path | None = None,
+    empty_regions: str = "error",
+    statistics: Sequence[str] = ("mean",),
+    save_voxels: bool = False,
+    confounds: Sequence[Path] = (),
+    confound_columns: Sequence[str] | None = None,
+    per_run: bool = True,
+    cleaning: dict | None = None,
+    memory_shortage: str = "error",
+) -> None:
+    """Extract the regions of an atlas, and write signals, coverage and a sidecar.
+
+    Parameters
+    ----------
+    runs : sequence of path
+        The runs of the image, 4D or single volumes, in order.
+    atlas : path
+        3D label image, on any grid; or already on that of the runs, if `placed` is given.
+    out : str
+        How the paths of all results begin.
+    placed : sequence of path
+        The table of regions and the coverage that place_atlas.py has written with the atlas.
+    regions, labels, empty_regions
+        Which regions of an atlas that is not placed yet, see `roistream.regions.placed.place_atlas`.
+    statistics : sequence of str
+        Some of `roistream.regions.labels.STATISTICS`.
+    save_voxels : bool
+        Write the series of every voxel of the regions, too.
+    confounds : sequence of path
+        One table for each run, to be regressed out.
+    confound_columns : sequence of str, optional
+        Names or shell-style patterns of the columns to use; by default all.
+    per_run : bool
+        Clean each run by itself.
+    cleaning : dict, optional
+        Further options, see `roistream.cleaning.options.Cleaning`; none by default.
+    memory_shortage : {"error", "warn"}
+        What to do when the extraction will take more memory than is available.
+
+    Raises
+    ------
+    UserError
+        A run, the atlas, a table or an option is unusable, or memory will not suffice.
+    """
+    begin = time.monotonic()
+    source = open_series(runs)
+    options = cleaning or {}
+    run_lengths = source.run_lengths if per_run else None
+    prepared = prepare_cleaning(source, options, run_lengths, confounds, confound_columns)
+    used = {**options, "confounds": bool(confounds)}
+    if placed:
+        n_regions = len(read_regions(placed[0]))
+    else:
+        n_regions = 0 if regions == "all" else regions if isinstance(regions, int) else len(regions)
+    predicted = predict_timeseries_mib(source, n_regions, len(statistics), used, save_voxels)
+    check_memory(predicted, "This extraction", memory_shortage)
+    on_grid = read_placed(atlas, *placed) if placed else None
+    if on_grid is None:
+        on_grid = place_atlas(atlas, source.grid, source.affine, source.path, regions, labels, empty_regions)
+    check_grid(on_grid, source.grid, atlas)
+    names = [region.name for region in on_grid.regions]
+    with ExitStack() as stack:
+        voxels = None
+        if save_voxels:
+            positions = on_grid.positions()
+            write_voxel_table(positions, on_grid.regions, source.grid, source.affine, Path(f"{out}_voxels.tsv"))
+            where = np.concatenate(positions)
+            path = Path(f"{out}_voxels.npy")
+            voxels = stack.enter_context(voxel_file(path, where, source.n_volumes, source.dtype, prepared))
+        found = extract(
+            source, on_grid.labels, on_grid.wanted, on_grid.atlas_voxels, statistics, prepared.smoothing_fwhm, voxels
+        )
+    tell_oddities(found, on_grid.regions, prepared)
+    write_coverage(found.coverage, names, Path(f"{out}_stat-coverage_bold.tsv"))
+    made_with = {
+        **{key: value for key, value in options.items() if value not in (None, False)},
+        "t_r": prepared.t_r,
+        "confounds": list(map(str, confounds)),
+        "confound_columns": list(confound_columns) if confound_columns else None,
+        "per_run": per_run,
+    }
+    for statistic in statistics:
+        signals = clean(found.signals.pop(statistic), on_grid.wanted, prepared)
+        write_signals(signals, names, Path(f"{out}_stat-{statistic}_timeseries.tsv"))
+        sidecar = describe(source, on_grid, found, statistic, made_with, predicted, begin)
+        write_sidecar(sidecar, Path(f"{out}_stat-{statistic}_timeseries.json"))
+    logger.info("%d region(s), %d volume(s) of %d run(s).", len(names), source.n_volumes, len(source.runs))
+
+
+def check_grid(placed: PlacedAtlas, grid: tuple[int, int, int], atlas: Path) -> None:
+    """Refuse an atlas that is said to be placed, but lies on another grid."""
+    if placed.labels.shape != tuple(grid):
+        raise UserError(
+            f"{atlas} has the grid {placed.labels.shape}, the runs have {tuple(grid)}; place it like these runs."
+        )
+
+
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `extract_timeseries`."""
+    parser = argparse.ArgumentParser(description="Extract one signal for each region of an atlas, in flat memory.")
+    parser.add_argument("--runs", required=True, type=Path, nargs="+", help="4D NIfTI, or single volumes, in order")
+    parser.add_argument("--atlas", required=True, type=Path, help="3D label image")
+    parser.add_argument(
+        "--placed",
+        type=Path,
+        nargs=2,
+        default=(),
+        metavar=("REGIONS.tsv", "COVERAGE.npy"),
+        help="the atlas has been put on the grid of the runs by place_atlas.py, which also wrote these",
+    )
+    add_region_options(parser)
+    parser.add_argument("--out", required=True, help="how the paths of all results begin")
+    parser.add_argument(
+        "--statistics", nargs="+", choices=STATISTICS, default=("mean",), metavar="NAME", help=", ".join(STATISTICS)
+    )
+    parser.add_argument("--save-voxels", action="store_true", help="also write the series of every voxel")
+    parser.add_argument(
+        "--per-run", action=argparse.BooleanOptionalAction, default=True, help="clean each run by itself"
+    )
+    add_cleaning_options(parser)
+    add_confound_columns_option(parser)
+    add_memory_option(parser)
+    add_log_option(parser)
+    return take_regions(parser, take_cleaning(parser, vars(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        extract_timeseries(**arguments)

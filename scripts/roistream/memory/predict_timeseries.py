@@ -1,0 +1,59 @@
+"""Predict the peak memory of the extraction of one image of a study, from headers alone; see `roistream.memory.predict`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from roistream.cleaning.signals import FILTER_BYTES
+from roistream.images.series import Series
+from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES
+from roistream.images.volumes import BLOCK_BYTES
+from roistream.memory.predict import MIB, WITH_IMAGE, WITH_NIBABEL, WITH_NUMPY, WITH_SIGNAL
+
+CLEANED_MIB = 4.0
+"""What of every voxel's series is cleaned at a time."""
+
+
+def predict_timeseries_mib(
+    source: Series, n_regions: int, n_statistics: int, cleaning: Mapping[str, Any], save_voxels: bool = False
+) -> float:
+    """Predict the peak of the extraction of one image of a study.
+
+    Parameters
+    ----------
+    source : Series
+        The runs of the image, known from their headers.
+    n_regions : int
+        Regions asked for; 0 if that is not known yet, which counts as none.
+    n_statistics : int
+        Statistics asked for.
+    cleaning : mapping
+        The cleaning options, named as in the config.
+    save_voxels : bool
+        Whether every voxel's series is written, too.
+
+    Returns
+    -------
+    float
+        MiB.
+    """
+    voxels = source.n_voxels / MIB
+    smooths = bool(cleaning.get("smoothing_fwhm"))
+    filters = any(cleaning.get(option) for option in ("detrend", "standardize", "low_pass", "high_pass", "confounds"))
+    scales = any(run.layout.dtype != run.layout.raw_dtype for run in source.runs)
+    budget = (SMOOTHING_BLOCK_BYTES if smooths else BLOCK_BYTES) / MIB
+    # At least one volume, at most the longest run, in two buffers; scaled values beside the stored ones.
+    longest = max(run.n_volumes for run in source.runs)
+    block = min(max(budget, voxels * source.widest), voxels * source.widest * longest)
+    reading = (6 if smooths else 2 * (2 if scales else 1)) * block
+    # The atlas and where its voxels lie; the voxels picked from a block, and flags of what they hold.
+    atlas = 60 * voxels
+    picked = block + 20 * voxels
+    signals = source.n_volumes * n_regions * 8 / MIB
+    program = WITH_IMAGE if smooths else WITH_NIBABEL if scales else WITH_NUMPY
+    if filters:
+        program = max(program, WITH_SIGNAL)
+    peak = program + reading + atlas + picked + n_statistics * signals
+    cleaned = program + (n_statistics + 6) * signals if filters else program + (n_statistics + 2) * signals
+    if save_voxels and filters:
+        cleaned += 5 * CLEANED_MIB + 4 * FILTER_BYTES / MIB
+    return max(peak, cleaned)

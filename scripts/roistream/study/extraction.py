@@ -1,0 +1,173 @@
+"""The extraction of one image of a study: one pass over its runs, every region reduced at once, then cleaned.
+
+The order is that of NiftiLabelsMasker: smooth each volume, reduce it to the regions, clean the regions' signals. For a z-score,
+say, this is not the mean of z-scored voxels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.signals import clean_signals
+from roistream.images.progress import progress
+from roistream.images.series import Series
+from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth
+from roistream.images.volumes import BLOCK_BYTES, read_blocks
+from roistream.regions.data import DataWatch
+from roistream.regions.labels import LabelReduction, locate_regions
+from roistream.study.voxels import VoxelFile
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What one pass over an image has given.
+
+    Attributes
+    ----------
+    signals : dict of numpy.ndarray
+        For each statistic the regions' signals before cleaning, ``(n_volumes, n_regions)``; NaN where a region has no data.
+    n_voxels : numpy.ndarray
+        int; voxels of each region on the image's grid.
+    coverage : numpy.ndarray
+        float64; for each region the share of its atlas voxels that lie in the image and hold data; NaN where it has none.
+    without_data : numpy.ndarray
+        bool; regions without a voxel in the image that ever has a finite value other than 0.
+    n_not_finite : numpy.ndarray
+        int; for each region the values that were not finite and count as 0.
+    n_constant : numpy.ndarray
+        int; for each region the voxels that have one value other than 0 in all volumes.
+    """
+
+    signals: dict[str, np.ndarray]
+    n_voxels: np.ndarray
+    coverage: np.ndarray
+    without_data: np.ndarray
+    n_not_finite: np.ndarray
+    n_constant: np.ndarray
+
+
+def extract(
+    source: Series,
+    labels: np.ndarray,
+    wanted: Sequence[int],
+    atlas_voxels: np.ndarray,
+    statistics: Sequence[str],
+    smoothing_fwhm: float | None = None,
+    voxels: VoxelFile | None = None,
+) -> Extraction:
+    """Go through an image once.
+
+    Parameters
+    ----------
+    source : Series
+        The runs of the image.
+    labels : numpy.ndarray
+        int, 3D: the atlas on the image's grid.
+    wanted : sequence of int
+        Labels of the regions, in order.
+    atlas_voxels : numpy.ndarray
+        From `roistream.regions.placement.locate_atlas_voxels`, for the same regions.
+    statistics : sequence of str
+        Some of `roistream.regions.labels.STATISTICS`.
+    smoothing_fwhm : float, optional
+        Smooth each volume first, in mm. Whether voxels hold data is seen before.
+    voxels : VoxelFile, optional
+        Gets the volumes, too.
+
+    Returns
+    -------
+    Extraction
+        Complete.
+    """
+    positions, regions = locate_regions(labels, wanted)
+    others = np.setdiff1d(atlas_voxels[:, 1], np.append(positions, -1))
+    watched = np.concatenate([positions, others])
+    watch, n_regions = DataWatch(watched.size), len(wanted)
+    reduction = LabelReduction(regions, n_regions, statistics)
+    signals: dict[str, np.ndarray] = {}
+    budget = SMOOTHING_BLOCK_BYTES if smoothing_fwhm else BLOCK_BYTES
+    picked = np.empty((0, watched.size), source.dtype)
+    for block in progress(read_blocks(source, budget, whole_volumes=True), source, "reading"):
+        n_volumes, values = len(block.values), block.values
+        if len(picked) < n_volumes:
+            picked = np.empty((n_volumes, watched.size), source.dtype)
+        # All positions lie in the volume; "clip" is the mode in which numpy needs no array of its own.
+        watching = np.take(values, watched, axis=1, out=picked[:n_volumes], mode="clip")
+        watch.look(watching)
+        reducing = watching[:, : positions.size]
+        if smoothing_fwhm:
+            values = smooth(values, source.grid, source.affine, smoothing_fwhm)
+            reducing = np.take(values, positions, axis=1)
+            reducing[~np.isfinite(reducing)] = 0
+        if voxels is not None:
+            voxels.append(values)
+        for name, reduced in reduction.reduce(reducing).items():
+            if name not in signals:  # the type is known now: smoothing may have changed it
+                signals[name] = np.empty((source.n_volumes, n_regions), reduced.dtype)
+            signals[name][block.first_volume : block.first_volume + n_volumes] = reduced
+    of_regions = slice(positions.size)
+    filled = np.bincount(regions, watch.filled[of_regions], n_regions) > 0
+    for of_statistic in signals.values():
+        of_statistic[:, ~filled] = np.nan
+    constant = (watch.constant & watch.filled)[of_regions]
+    return Extraction(
+        signals,
+        reduction.n_voxels,
+        measure_coverage(atlas_voxels, n_regions, watched[watch.holds_data]),
+        ~filled,
+        np.bincount(regions, watch.n_not_finite[of_regions], n_regions).astype(np.int64),
+        np.bincount(regions, constant, n_regions).astype(np.int64),
+    )
+
+
+def measure_coverage(atlas_voxels: np.ndarray, n_regions: int, with_data: np.ndarray) -> np.ndarray:
+    """Work out which share of each region's atlas voxels lies in the image and holds data.
+
+    Parameters
+    ----------
+    atlas_voxels : numpy.ndarray
+        From `roistream.regions.placement.locate_atlas_voxels`.
+    n_regions : int
+        Regions wanted.
+    with_data : numpy.ndarray
+        int; positions of the voxels of the image that hold data, in a volume of the file.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, ``(n_regions,)``; NaN for a region without any voxel in the atlas.
+    """
+    region, position = atlas_voxels.T
+    good = np.isin(position, with_data)
+    n_atlas = np.bincount(region, minlength=n_regions)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(region[good], minlength=n_regions) / n_atlas
+
+
+def clean(signals: np.ndarray, wanted: Sequence[int], cleaning: Cleaning) -> np.ndarray:
+    """Clean the signals of the regions that have data; the others stay NaN, and touch nothing.
+
+    Parameters
+    ----------
+    signals : numpy.ndarray
+        ``(n_volumes, n_regions)``; a column of NaN for a region without data.
+    wanted : sequence of int
+        The labels of the columns.
+    cleaning : Cleaning
+        Its temporal part is applied.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the same shape, in the type that nilearn gives.
+    """
+    ascending = np.argsort(wanted, kind="stable")
+    present = ascending[~np.isnan(signals[0, ascending])] if len(signals) else ascending
+    if not cleaning.temporal or not present.size:
+        return signals
+    cleaned = clean_signals(np.asfortranarray(signals[:, present]), cleaning)
+    result = np.full(signals.shape, np.nan, cleaned.dtype)
+    result[:, present] = cleaned
+    return result

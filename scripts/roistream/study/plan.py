@@ -1,0 +1,255 @@
+"""What the workflow is going to do: a checked configuration, turned into runs, images, regions and paths.
+
+The rules declare; everything that they ask for is found out here. The process that plans a run looks at every header once and
+tells all that is wrong. A job on a cluster makes the same plan again, only for itself: nothing is checked or opened twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from roistream.errors import UserError
+from roistream.images.grids import grid_id
+from roistream.images.image import describe
+from roistream.images.series import open_series
+from roistream.memory.predict import predict_peak_mib
+from roistream.memory.predict_timeseries import predict_timeseries_mib
+from roistream.regions.atlas import read_label_names, read_labels, select_labels
+from roistream.regions.coverage import read_regions
+from roistream.samples import adhd
+from roistream.study import derivatives
+from roistream.study.configuration import (
+    check_cleaning,
+    check_configuration,
+    check_inputs,
+    chosen_strategies,
+    typed,
+)
+from roistream.study.runs import Run, read_runs_table
+
+SAMPLES = ("simulated", "adhd")
+ATLASES = ("simulated", "basc")
+COMPARED = "large_fmri"
+"""The one image that the comparison makes of the subjects of a sample."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked configuration and what follows from it.
+
+    Attributes
+    ----------
+    config : mapping
+        The configuration, every key of the schema in it.
+    runs : dict
+        The runs of each image of the comparison, in order.
+    study : dict
+        The runs of each image of the target ``timeseries``, by what its files are called. Each subject of a sample is an
+        image of its own.
+    """
+
+    config: Mapping[str, Any]
+    runs: dict[str, list[Run]]
+    study: dict[str, list[Run]]
+
+    # The comparison
+
+    @property
+    def subjects(self) -> list[str]:
+        """Subjects of a sample."""
+        return list(adhd.SUBJECT_IDS[: self.config["n_subjects"]])
+
+    @cached_property
+    def strategies(self) -> list[str]:
+        """Names of the strategies to compare."""
+        return chosen_strategies(self.config["strategies"])
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """The requested labels in order, with the name of each region."""
+        atlas = self.config["atlas"]
+        if atlas in ATLASES:
+            names = {label: f"region-{label}" for label in range(1, self.config["resolution"] + 1)}
+        elif self.config["atlas_labels"]:
+            names = read_label_names(self.config["atlas_labels"])
+        else:
+            names = {label: f"region-{label}" for label in read_labels(atlas)}
+        labels = select_labels(self.config["regions"], list(names), atlas)
+        if self.config["empty_regions"] == "error":
+            absent = [label for label in labels if label not in names]
+            if absent:
+                raise UserError(
+                    f"regions: the atlas {atlas} has no label {absent[0]}; leave it out, "
+                    "or set 'empty_regions: keep' for a column of NaN."
+                )
+        return {label: names.get(label, f"region-{label}") for label in labels}
+
+    def runs_of(self, image: str) -> list[Run]:
+        """Give the runs of an image of either target."""
+        runs = self.runs.get(image) or self.study.get(image)
+        if runs is None:
+            raise UserError(f"There is no image {image!r}; the images are those of the config key 'dataset'.")
+        return runs
+
+    def confounds_of(self, image: str) -> list[Path]:
+        """List the tables of confounds that an image is cleaned with, one for each run."""
+        if not self.config["cleaning"].get("confounds"):
+            return []
+        return [run.confounds for run in self.runs_of(image) if run.confounds is not None]
+
+    def cleaning_options(self) -> dict[str, Any]:
+        """Give the options of cleaning, named as those of the programs that extract."""
+        return {key: value for key, value in self.config["cleaning"].items() if key != "confounds"}
+
+    # The atlas
+
+    @property
+    def atlas(self) -> str:
+        """Path of the atlas on its own grid."""
+        scale = self.config["resolution"]
+        return {
+            "simulated": f"resources/simulated/atlas_scale{scale:03}_dseg.nii.gz",
+            "basc": f"resources/basc/basc_scale{scale:03}_dseg.nii.gz",
+        }.get(self.config["atlas"], self.config["atlas"])
+
+    @cached_property
+    def atlas_name(self) -> str:
+        """What file names call the atlas."""
+        given = self.config["atlas_name"]
+        return given or derivatives.atlas_name(self.config["atlas"], self.config["resolution"])
+
+    @cached_property
+    def atlas_voxels(self) -> int:
+        """Voxels of a user's atlas; 0 for ours, which are small."""
+        if self.config["atlas"] in ATLASES:
+            return 0
+        return describe(Path(self.config["atlas"]), 3)[0].n_voxels
+
+    def placed_atlas(self, image: str) -> str:
+        """Give the path of the atlas on the grid of an image, which images of one grid share; without its ending."""
+        return f"resources/atlases/{self.atlas_name}_grid-{self.grid_of(image)}"
+
+    def grid_of(self, image: str) -> str:
+        """Name the grid of an image."""
+        run = self.runs_of(image)[0]
+        if run.grid is not None:
+            return run.grid
+        first = open_series([run.path])
+        return grid_id(first.grid, first.affine)
+
+    def run_on(self, grid: str) -> Path:
+        """Find a run on a grid."""
+        for image, [first, *_] in (self.runs | self.study).items():
+            if self.grid_of(image) == grid:
+                return first.path
+        raise UserError(f"No run lies on the grid {grid}; the runs have changed, start again.")
+
+    def region_options(self) -> dict[str, Any]:
+        """Give which regions are wanted as options of place_atlas.py."""
+        regions = self.config["regions"]
+        return {
+            "labels": self.config["atlas_labels"],
+            "first": regions if isinstance(regions, int) else None,
+            "wanted": regions if isinstance(regions, list) else None,
+            "empty_regions": self.config["empty_regions"],
+        }
+
+    # Memory
+
+    def finest_on(self, grid: str) -> int:
+        """Count the voxels of a grid, or of the atlas if that has more."""
+        if self.config["dataset"] in SAMPLES:
+            return math.prod(adhd.GRID)
+        return max(self.atlas_voxels, open_series([self.run_on(grid)]).n_voxels)
+
+    def finest(self, image: str) -> int:
+        """Count the voxels of a volume, of the image or of the atlas, whichever has more."""
+        if self.config["dataset"] in SAMPLES:
+            n_voxels = math.prod(adhd.GRID)
+        else:
+            n_voxels = open_series([self.runs_of(image)[0].path]).n_voxels
+        return max(self.atlas_voxels, n_voxels)
+
+    def extraction_mib(self, strategy: str, image: Path, regions: Path, threads: int) -> float:
+        """Predict what a strategy takes for a concatenated image."""
+        n_voxels = [region.n_voxels for region in read_regions(regions)]
+        return predict_peak_mib(strategy, open_series([image]), n_voxels, threads, self.config["cleaning"])
+
+    def timeseries_mib(self, image: str) -> float:
+        """Predict what the extraction of an image of a study takes."""
+        source = open_series([run.path for run in self.runs_of(image)])
+        config = self.config
+        return predict_timeseries_mib(
+            source, len(self.names), len(config["statistics"]), config["cleaning"], config["save_voxels"]
+        )
+
+
+def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], check: bool = True) -> Plan:
+    """Check a configuration and find out what it asks for.
+
+    Parameters
+    ----------
+    config : mapping
+        As Snakemake gives it.
+    schemas : mapping
+        The JSON schemas ``config`` and ``runs``.
+    check : bool
+        Look at schemas, files and headers; a job that was planned by a process that did has no need to.
+
+    Returns
+    -------
+    Plan
+        Complete.
+
+    Raises
+    ------
+    UserError
+        For what is wrong with the configuration, or all that is wrong with a runs table.
+    """
+    config = typed(config)
+    if check:
+        check_configuration(config, schemas["config"])
+        check_inputs(config)
+    if config["dataset"] in SAMPLES:
+        table = sample_runs(config)
+        study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
+        runs = list(table.values())
+    else:
+        study = runs = read_runs_table(config["dataset"], schemas["runs"], inspect_files=check)
+    images = by_image(study)
+    plan = Plan(config, by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()})
+    if check:
+        check_cleaning(config["cleaning"], plan.strategies, runs)
+        derivatives.check_names(list(images))
+        _ = plan.names, plan.atlas_voxels  # an atlas that cannot be read is told before any job
+    return plan
+
+
+def sample_runs(config: Mapping[str, Any]) -> dict[str, Run]:
+    """List the runs of a sample by subjects; all is known of them before they are there."""
+    folder = Path("resources", config["dataset"])
+    simulated_length = config["n_volumes"] if config["dataset"] == "simulated" else None
+    return {
+        subject: Run(
+            image=COMPARED,
+            path=folder / adhd.run_path(subject),
+            confounds=folder / adhd.confounds_path(subject),
+            n_volumes=simulated_length or adhd.run_length(subject),
+            t_r=adhd.T_R,
+            grid=grid_id(adhd.GRID, adhd.AFFINE),
+        )
+        for subject in adhd.SUBJECT_IDS[: config["n_subjects"]]
+    }
+
+
+def by_image(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Sort runs by their images, in order."""
+    images: dict[str, list[Run]] = {}
+    for run in runs:
+        images.setdefault(run.image, []).append(run)
+    return images

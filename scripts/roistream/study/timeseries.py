@@ -1,0 +1,190 @@
+"""The results of one image of a study: tables of signals, coverage, and a sidecar that says what they were made of and with."""
+
+import csv
+import hashlib
+import json
+import logging
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roistream import __version__
+from roistream.cleaning.options import Cleaning
+from roistream.images.series import Series
+from roistream.outputs import whole_file
+from roistream.regions.coverage import Region
+from roistream.regions.placed import PlacedAtlas
+from roistream.study.extraction import Extraction
+
+logger = logging.getLogger("roistream")
+
+SIDECAR = "_timeseries.json"
+
+
+def write_signals(signals: np.ndarray, names: Sequence[str], path: Path) -> None:
+    """Write a table of signals: a row for each volume, a column for each region, ``n/a`` for NaN.
+
+    Numbers have as many digits as tell any two values of their type apart.
+
+    Parameters
+    ----------
+    signals : numpy.ndarray
+        float32 or float64, ``(n_volumes, n_regions)``.
+    names : sequence of str
+        The columns.
+    path : path
+        The TSV to write.
+    """
+    word = "{:.9g}".format if signals.dtype == np.float32 else repr
+    missing = np.isnan(signals)
+    columns_missing = missing.any()
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, delimiter="\t", lineterminator="\n").writerow(names)
+        for row, absent in zip(signals, missing, strict=True):
+            words = list(map(word, row.tolist()))
+            if columns_missing:
+                words = ["n/a" if none else text for text, none in zip(words, absent.tolist(), strict=True)]
+            stream.write("\t".join(words) + "\n")
+
+
+def write_coverage(coverage: np.ndarray, names: Sequence[str], path: Path) -> None:
+    """Write a table of one row: for each region the share of its atlas voxels that lie in the image and hold data."""
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        writer.writerow(names)
+        writer.writerow(["n/a" if np.isnan(share) else f"{share:.6g}" for share in coverage.tolist()])
+
+
+def describe_sources(source: Series) -> list[dict[str, Any]]:
+    """Describe the runs of an image: where they are, their volumes, a digest of their headers, their sizes."""
+    described, first = [], 0
+    for run in source.runs:
+        described.append(
+            {
+                "Run": str(run.path),
+                "FirstVolume": first,
+                "NumberOfVolumes": run.n_volumes,
+                "HeaderSha256": hashlib.sha256(run.header.start).hexdigest(),
+                "FileSize": run.data_path.stat().st_size,
+            }
+        )
+        first += run.n_volumes
+    return described
+
+
+def software_versions() -> dict[str, str]:
+    """Give the versions of what has made the numbers; of nilearn only if it was used."""
+    loaded = [name for name in ("numpy", "isal", "nibabel", "scipy", "nilearn") if name in sys.modules]
+    return {
+        "roistream": __version__,
+        "python": platform.python_version(),
+        **{name: sys.modules[name].__version__ for name in loaded},
+    }
+
+
+def describe(
+    source: Series,
+    placed: PlacedAtlas,
+    found: Extraction,
+    statistic: str,
+    made_with: Mapping[str, Any],
+    predicted_mib: float,
+    begin: float,
+) -> dict[str, Any]:
+    """Make the content of a sidecar.
+
+    Parameters
+    ----------
+    source : Series
+        The runs.
+    placed : PlacedAtlas
+        The atlas on their grid.
+    found : Extraction
+        What the pass has given.
+    statistic : str
+        The statistic of this table.
+    made_with : mapping
+        The cleaning.
+    predicted_mib : float
+        Predicted peak memory.
+    begin : float
+        When the extraction began, by ``time.monotonic``.
+    """
+    t_r = made_with["t_r"]
+    missing = [region.name for region, none in zip(placed.regions, found.without_data, strict=True) if none]
+    cleaning = {key: value for key, value in made_with.items() if value not in (None, [], False)}
+    atlas = {"Regions": [[region.label, region.name, region.n_voxels_atlas] for region in placed.regions]}
+    return {
+        "Sources": [str(run.path) for run in source.runs],
+        "Statistic": statistic,
+        "SamplingFrequency": 1 / t_r if t_r else None,
+        "RepetitionTime": t_r,
+        "NumberOfVolumes": source.n_volumes,
+        "NumberOfRegions": len(placed.regions),
+        "Runs": describe_sources(source),
+        "Cleaning": cleaning,
+        "RegionsMissing": missing,
+        "LeastCoverage": least(found.coverage),
+        "ValuesNotFinite": int(found.n_not_finite.sum()),
+        "ConstantVoxels": int(found.n_constant.sum()),
+        "Fingerprint": fingerprint({**cleaning, "confounds": bool(made_with["confounds"]), "t_r": None, **atlas}),
+        "SoftwareVersions": software_versions(),
+        "PredictedPeakMiB": round(predicted_mib, 1),
+        "MeasuredPeakMiB": rounded(peak_memory_mib()),
+        "Seconds": rounded(time.monotonic() - begin),
+    }
+
+
+def least(coverage: np.ndarray) -> float | None:
+    """Give the smallest coverage of a region that the atlas has."""
+    known = coverage[~np.isnan(coverage)]
+    return round(float(known.min()), 6) if known.size else None
+
+
+def rounded(value: float | None) -> float | None:
+    """Round to what a reader needs."""
+    return None if value is None else round(value, 2)
+
+
+def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleaning) -> None:
+    """Tell in the log what a reader of the numbers should know of the image."""
+    for region, coverage, none, n_not_finite, n_constant in zip(
+        regions, found.coverage, found.without_data, found.n_not_finite, found.n_constant, strict=True
+    ):
+        name = f"Region {region.label} ({region.name})"
+        if none and region.n_voxels:
+            logger.warning("%s has no data in this image: all its voxels are 0 or not finite; its column is n/a.", name)
+        elif none:
+            logger.warning("%s has no voxel in this image; its column is n/a.", name)
+        elif coverage < region.coverage - 1e-9:
+            logger.warning("%s: only %.3f of it lies in the image and holds data.", name, coverage)
+        if n_not_finite:
+            logger.warning("%s: %d values were not finite and count as 0.", name, n_not_finite)
+        if n_constant == region.n_voxels and n_constant and cleaning.temporal:
+            logger.warning("%s is constant over the image; what cleaning makes of it is rounding error.", name)
+
+
+def fingerprint(made_with: Mapping[str, Any]) -> str:
+    """Make 16 hexadecimal digits of what results were made with, by which those of another configuration are told apart."""
+    return hashlib.sha256(json.dumps(made_with, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def peak_memory_mib() -> float | None:
+    """Ask the kernel for the largest resident memory that this process has had, in MiB; None where it does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
+def write_sidecar(content: Mapping[str, Any], path: Path) -> None:
+    """Write a sidecar; what is not known is left out."""
+    known = {key: value for key, value in content.items() if value is not None}
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,81 @@
+# Studies: one job for each image, and nothing is written but its results, a BIDS derivatives dataset.
+
+RESULTS = f"{derivatives.FOLDER}/{{folder}}/{{image}}_atlas-{PLAN.atlas_name}"
+SUMMARY = [
+    f"{derivatives.FOLDER}/{name}"
+    for name in (
+        "study.tsv",
+        "study.png",
+        "dataset_description.json",
+        ".bidsignore",
+        f"atlas-{PLAN.atlas_name}_dseg.tsv",
+    )
+]
+
+
+rule extract_timeseries:
+    input:
+        runs=runs_of,
+        confounds=confounds_of,
+        atlas=placed_atlas("dseg.nii.gz"),
+        regions=placed_atlas("regions.tsv"),
+        coverage=placed_atlas("coverage.npy"),
+    output:
+        tables=expand(
+            f"{RESULTS}_stat-{{statistic}}_timeseries.tsv", statistic=PLAN.config["statistics"], allow_missing=True
+        ),
+        sidecars=expand(
+            f"{RESULTS}_stat-{{statistic}}_timeseries.json", statistic=PLAN.config["statistics"], allow_missing=True
+        ),
+        coverage=f"{RESULTS}_stat-coverage_bold.tsv",
+        voxels=[f"{RESULTS}_voxels.{ending}" for ending in ("npy", "tsv") if PLAN.config["save_voxels"]],
+    log:
+        "logs/extract_timeseries/{folder}/{image}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=timeseries_memory,
+    params:
+        program=program("extract_timeseries.py"),
+        # Snakemake looks at the set of inputs only; here their order matters.
+        runs=runs_of,
+        out=RESULTS,
+        options=timeseries_options,
+        code=code_of("extract_timeseries.py"),
+    shell:
+        "{params.program} --runs {params.runs:q} --atlas {input.atlas:q} --placed {input.regions:q} {input.coverage:q}"
+        " --out {params.out:q} {params.options} --log {log:q}"
+
+
+rule summarise_study:
+    input:
+        sidecars=[
+            f"{derivatives.image_prefix(image, PLAN.atlas_name)}_stat-{PLAN.config['statistics'][0]}_timeseries.json"
+            for image in PLAN.study
+        ],
+        regions=f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv",
+    output:
+        SUMMARY[0],
+        report(SUMMARY[1], caption="../report/study.rst", category="Study"),
+        SUMMARY[2:],
+    log:
+        "logs/summarise_study.log",
+    localrule: True
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        program=program("summarise_study.py"),
+        study=str(derivatives.FOLDER),
+        atlas=PLAN.atlas_name,
+        statistic=PLAN.config["statistics"][0],
+        images=study_images(),
+        code=code_of("summarise_study.py"),
+    shell:
+        "{params.program} --study {params.study} --atlas-name {params.atlas} --statistic {params.statistic}"
+        " --regions {input.regions:q} {params.images} --log {log:q}"
+
+
+rule timeseries:
+    input:
+        SUMMARY,
