@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import comparison, studies
+from benchmarks import comparison, steps, studies
 from benchmarks.bench import FULL, QUICK, Bench, describe_machine
 from benchmarks.data import Data, prepare
 from roistream.errors import UserError
@@ -37,7 +37,7 @@ EXPERIMENTS = (
     comparison.concatenation,
     comparison.prediction,
     comparison.address_space,
-    comparison.rules,
+    steps.steps,
 )
 
 
@@ -83,6 +83,7 @@ def benchmark(workdir: Path, out: Path, repeats: int, quick: bool) -> None:
             "n_jobs": comparison.CLEANING_JOBS,
             "per_run": not quick,
         },
+        "label_cleaning_options": studies.CLEANING,
         "limit": {**asdict(comparison.LIMIT), "n_jobs": comparison.LIMIT_JOBS},
         "machine": describe_machine(),
         "image": {

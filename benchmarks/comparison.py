@@ -1,9 +1,7 @@
-"""Experiments on the comparison: its strategies, and the other steps of its workflow.
+"""Experiments on the comparison of strategies.
 
 An experiment is a function that words commands and gives the rows that `Bench.rounds` makes of them.
 """
-
-import json
 
 from benchmarks.bench import QUICK, Bench, Limit, same_time_series
 from benchmarks.data import Data, temporary_copy
@@ -97,40 +95,3 @@ def prediction(bench: Bench, data: Data) -> list[dict]:
         row = f"stream, {longest.parent.name}, {n_jobs} jobs"
         commands[row] = bench.extraction("stream", longest, data.masks[: bench.size.n_regions], n_jobs)
     return bench.rounds("prediction", commands, repeats=1)
-
-
-def rules(bench: Bench, data: Data) -> list[dict]:
-    """Call the functions of the other rules' scripts; the downloads need the internet and are left out."""
-    names = {label: f"region-{label}" for label in range(1, len(data.masks) + 1)}
-    entries = dict.fromkeys(("n_jobs", "n_regions", "n_volumes", "image_mib"), 1)
-    entries |= dict.fromkeys(("peak_pss_mib", "peak_rss_mib", "peak_shm_mib", "wall_s"), 1.0)
-    summaries = []
-    for name in STRATEGIES:
-        summaries.append(bench.workdir / f"memory-{name}.json")
-        summaries[-1].write_text(json.dumps({"strategy": name, **entries}))
-    calls = [
-        (
-            "simulate_adhd",
-            [],
-            {"run": "run.nii.gz", "confounds": "confounds.csv"},
-            {"subject": data.runs[0].parent.name, "n_volumes": bench.size.n_volumes, "seed": 0},
-        ),
-        ("simulate_atlas", [], {"atlas": "atlas.nii.gz"}, {"n_parcels": len(names), "seed": 0}),
-        ("resample_atlas", [], {"resampled": "atlas.nii.gz"}, {"atlas": data.atlas.original, "image": data.image}),
-        (
-            "split_masks",
-            [],
-            {"masks": [mask.name for mask in data.masks], "regions": "regions.tsv"},
-            {"atlas": data.atlas.original, "resampled": data.atlas.labels, "names": names, "empty_regions": "error"},
-        ),
-        ("decompress_image", [data.image], {"plain": "image.nii"}, {"compressed": data.image}),
-        (
-            "compare_memory",
-            [],
-            {"table": "comparison.tsv", "png": "comparison.png", "svg": "comparison.svg"},
-            {"summaries": summaries, "image": "large_fmri"},
-        ),
-    ]
-    return bench.rounds(
-        "rules", {name: bench.function(name, reads, outputs, **rest) for name, reads, outputs, rest in calls}
-    )

@@ -58,7 +58,7 @@ def word_prediction(results: dict) -> str:
     columns = ["", "volumes", "jobs", "predicted, MiB", "measured PSS, MiB", "predicted above"]
     return (
         "## Predicted memory\n\n"
-        "What `scripts/roistream/prediction.py` says from the header, the regions' voxels and the number of jobs, before\n"
+        "What `scripts/roistream/memory/predict.py` says from the header, the regions' voxels and the number of jobs, before\n"
         "anything is loaded, against what was then measured once.\n\n" + table(columns, cells)
     )
 
@@ -95,7 +95,23 @@ def word_others(results: dict) -> list[str]:
         f"The image has {limited[0]['n_volumes']:,} volumes, {limited[0]['image_mib']:,.0f} MiB raw. No process may have more\n"
         f"address space than that (`ulimit -v`), nor the command more than {limit['seconds']} s.\n\n{note}"
         + table(["strategy", "", "peak PSS, MiB", "wall, s", "what it says"], outcomes),
-        "## The other steps of the workflow\n\n"
-        "The functions of the rules' scripts, each in a fresh process, without Snakemake.\n\n"
-        + figures([*results["rules"], named(results["concatenation"])["concatenate_runs"]]),
+        word_steps(results),
     ]
+
+
+def word_steps(results: dict) -> str:
+    """Word the experiment on the other steps."""
+    cells = [
+        [
+            code(row["name"]),
+            *[spread(row, key) for key in ("peak_pss_mib", "peak_rss_mib")],
+            f"{row['asked_mib']:,}" if row["asked_mib"] else "–",
+            spread(row, "wall_s"),
+        ]
+        for row in results["steps"]
+    ]
+    return (
+        "## The other steps of the workflow\n\n"
+        "Each in a fresh process, without Snakemake, and how much memory its rule asks a scheduler for (beside the profile's\n"
+        "`job_overhead`).\n\n" + table(["", "peak PSS, MiB", "peak RSS, MiB", "asked, MiB", "wall, s"], cells)
+    )

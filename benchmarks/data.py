@@ -170,7 +170,7 @@ def place_atlas(atlas: Path, image: Path, folder: Path) -> Atlas:
     placed = Atlas(atlas, *[folder / f"{stem}_{end}" for end in ("dseg.nii.gz", "regions.tsv", "coverage.npy")])
     if outdated(placed.coverage, image):
         folder.mkdir(exist_ok=True)
-        words = [sys.executable, SCRIPTS / "place_atlas.py", "--atlas", atlas, "--like", image, "--regions", "all"]
+        words = [sys.executable, SCRIPTS / "place_atlas.py", "--atlas", atlas, "--like", image]
         words += ["--out", placed.labels, "--table", placed.regions, "--coverage", placed.coverage]
         make(Command(words, [], folder))
     return placed

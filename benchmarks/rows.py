@@ -1,6 +1,6 @@
 """Figures out of the rows of an experiment, and how they are worded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 FLOORS = ("igzip -dc", "gzip -dc")

@@ -24,7 +24,7 @@ def extraction(bench: Bench, title: str, runs: Sequence[Path], atlas: Atlas, opt
     """Word the extraction of the means of all of an atlas's labels."""
     out = bench.folder(title)
     words = [sys.executable, SCRIPTS / "extract_timeseries.py", "--runs", *runs, "--atlas", atlas.labels]
-    words += ["--regions", atlas.regions, "--coverage", atlas.coverage, "--statistics", "mean"]
+    words += ["--placed", atlas.regions, atlas.coverage, "--statistics", "mean"]
     return Command([*words, "--out", out / "image", *options], runs, out)
 
 

@@ -1,11 +1,9 @@
 """The text of the report."""
 
-from collections.abc import Iterable, Sequence
-
-from benchmarks.bars import judge, predicted_error
-from benchmarks.rows import FLOORS, mebibytes, middle, named, spread
-from roistream.figures.style import count
-from roistream.strategies import STRATEGIES
+from benchmarks.comparison_words import word_growth, word_others, word_strategies
+from benchmarks.judge import judge
+from benchmarks.rows import table
+from benchmarks.study_words import word_cleaning, word_dry_runs, word_labels, word_series, word_study
 
 INTRODUCTION = """\
 # Benchmark
@@ -69,6 +67,11 @@ def word_report(results: dict) -> str:
                 for bar in judge(results)
             ],
         ),
+        word_labels(results),
+        word_cleaning(results),
+        word_series(results),
+        word_study(results),
+        word_dry_runs(results),
         word_strategies(results),
         word_growth(results),
         *word_others(results),

@@ -8,7 +8,8 @@ import xml.etree.ElementTree
 
 import pytest
 
-from benchmarks.bars import Bar, judge
+from benchmarks.bars import Bar
+from benchmarks.judge import judge
 from conftest import ROOT
 from roistream.strategies import STRATEGIES
 
