@@ -21,7 +21,6 @@ from roistream.command_line import (
     add_memory_option,
     add_region_options,
     take_cleaning,
-    take_regions,
 )
 from roistream.errors import UserError
 from roistream.images.series import open_series
@@ -29,7 +28,7 @@ from roistream.memory.limits import check_memory
 from roistream.memory.predict_timeseries import predict_timeseries_mib
 from roistream.regions.coverage import read_regions
 from roistream.regions.labels import STATISTICS
-from roistream.regions.placed import PlacedAtlas, place_atlas, read_placed
+from roistream.regions.placed import PlacedAtlas, put_on_grid, read_placed
 from roistream.reporting import reporting
 from roistream.study.extraction import clean, extract
 from roistream.study.timeseries import (
@@ -73,7 +72,7 @@ def extract_timeseries(
     placed : sequence of path
         The table of regions and the coverage that place_atlas.py has written with the atlas.
     regions, labels, empty_regions
-        Which regions of an atlas that is not placed yet, see `roistream.regions.placed.place_atlas`.
+        Which regions of an atlas that is not placed yet, see `roistream.regions.placed.put_on_grid`.
     statistics : sequence of str
         Some of `roistream.regions.labels.STATISTICS`.
     save_voxels : bool
@@ -108,7 +107,7 @@ def extract_timeseries(
     check_memory(predicted, "This extraction", memory_shortage)
     on_grid = read_placed(atlas, *placed) if placed else None
     if on_grid is None:
-        on_grid = place_atlas(atlas, source.grid, source.affine, source.path, regions, labels, empty_regions)
+        on_grid = put_on_grid(atlas, source.grid, source.affine, source.path, regions, labels, empty_regions)
     check_grid(on_grid, source.grid, atlas)
     names = [region.name for region in on_grid.regions]
     with ExitStack() as stack:
@@ -173,7 +172,7 @@ def parse_arguments() -> dict:
     add_confound_columns_option(parser)
     add_memory_option(parser)
     add_log_option(parser)
-    return take_regions(parser, take_cleaning(parser, vars(parser.parse_args())))
+    return take_cleaning(parser, vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from roistream.command_line import add_log_option, add_region_options, take_regions
+from roistream.command_line import add_log_option, add_region_options
 from roistream.images.image import inspect_run
-from roistream.regions.placed import place_atlas, write_placed
+from roistream.regions.placed import put_on_grid, write_placed
 from roistream.reporting import reporting
 
 
-def place_atlas_like(
+def place_atlas(
     atlas: Path,
     like: Path,
     out: Path,
@@ -36,7 +36,7 @@ def place_atlas_like(
     coverage : path
         ``.npy`` to write: for each atlas voxel of the regions the number of its region and the voxel of the run in which it lies.
     regions, labels, empty_regions
-        See `roistream.regions.placed.place_atlas`.
+        See `roistream.regions.placed.put_on_grid`.
 
     Raises
     ------
@@ -44,12 +44,12 @@ def place_atlas_like(
         The atlas is no label image, lies outside of the run, or a region is empty and must not be.
     """
     target = inspect_run(like)
-    placed = place_atlas(atlas, target.grid, target.affine, like, regions, labels, empty_regions)
+    placed = put_on_grid(atlas, target.grid, target.affine, like, regions, labels, empty_regions)
     write_placed(placed, target.affine, out, table, coverage)
 
 
 def parse_arguments() -> dict:
-    """Read the command line into the parameters of `place_atlas_like`."""
+    """Read the command line into the parameters of `place_atlas`."""
     parser = argparse.ArgumentParser(description="Put an atlas on the grid of a run.")
     parser.add_argument("--atlas", required=True, type=Path, help="3D label image")
     parser.add_argument("--like", required=True, type=Path, help="the run, 4D or 3D NIfTI; only its header is read")
@@ -58,10 +58,10 @@ def parse_arguments() -> dict:
     parser.add_argument("--table", required=True, type=Path, help="table of regions to write")
     parser.add_argument("--coverage", required=True, type=Path, help=".npy to write: where the atlas's voxels lie")
     add_log_option(parser)
-    return take_regions(parser, vars(parser.parse_args()))
+    return vars(parser.parse_args())
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
     with reporting(arguments.pop("log")):
-        place_atlas_like(**arguments)
+        place_atlas(**arguments)

@@ -1,6 +1,7 @@
 """Options that several programs share."""
 
 import argparse
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,13 +70,11 @@ def add_region_options(parser: argparse.ArgumentParser) -> None:
         "--labels", type=Path, metavar="TSV", help="columns index and name (default: regions are called region-1, …)"
     )
     parser.add_argument(
-        "--wanted",
-        nargs="+",
-        default=["all"],
-        metavar="LABEL",
-        help="labels of the regions (default: all of the atlas)",
+        "--regions",
+        type=parse_regions,
+        default="all",
+        help="'all' (default), the first so many labels, such as 6, or a list of labels, such as '[3, 9]'",
     )
-    parser.add_argument("--first", type=int, metavar="N", help="the first N labels instead")
     parser.add_argument(
         "--empty-regions",
         choices=("error", "keep"),
@@ -103,15 +102,16 @@ def take_cleaning(parser: argparse.ArgumentParser, arguments: dict) -> dict:
     return arguments
 
 
-def take_regions(parser: argparse.ArgumentParser, arguments: dict) -> dict:
-    """Turn ``--wanted`` and ``--first`` into one entry, ``regions``: "all", a number, or a list of labels."""
-    wanted, first = arguments.pop("wanted"), arguments.pop("first")
-    if first is not None and first < 1:
-        parser.error("argument --first: give a number of at least 1")
-    if wanted != ["all"] and not all(label.isdecimal() for label in wanted):
-        parser.error("argument --wanted: give whole numbers, or all")
-    arguments["regions"] = first if first is not None else "all" if wanted == ["all"] else list(map(int, wanted))
-    return arguments
+def parse_regions(text: str) -> int | str | list[int]:
+    """Read the config key ``regions`` from the command line, where it is spelt as in the config."""
+    try:
+        regions = "all" if text == "all" else json.loads(text)
+    except ValueError:
+        regions = None
+    listed = regions if isinstance(regions, list) else [regions]
+    if regions != "all" and (not listed or any(type(number) is not int or number < 1 for number in listed)):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of 'all', a number such as 6, and labels such as '[3, 9]'")
+    return regions
 
 
 def options_of(values: Mapping[str, Any]) -> str:

@@ -14,8 +14,9 @@ from conftest import AFFINE, GRID, save_mask
 from roistream.errors import UserError
 from roistream.images.volumes import read_volume
 from roistream.regions.atlas import read_atlas, read_label_names, read_labels, select_labels
-from roistream.regions.coverage import Region, count_regions, inside_grid, read_regions, write_regions
+from roistream.regions.coverage import Region, count_regions, read_regions, write_regions
 from roistream.regions.masks import read_voxels, write_mask
+from roistream.regions.placement import locate_atlas_voxels
 
 # nilearn's and FreeSurfer's atlases come in all of these.
 LABEL_DTYPES = ["u1", "i2", "u2", "i4", "f4", "f8", ">i2", ">f4"]
@@ -211,30 +212,35 @@ def only(regions):
     return region
 
 
+def count(atlas, atlas_affine, placed, affine, names):
+    located = locate_atlas_voxels(atlas, atlas_affine, placed.shape, affine, list(names))
+    return count_regions(*located, placed, names)
+
+
 def test_a_region_half_outside_is_partial():
     atlas = np.zeros((8, 4, 4), np.int32)
     atlas[2:6, 1:3, 1:3] = 5
     shifted = np.diag([1.0, 1, 1, 1])
     shifted[0, 3] = 4  # the image begins where the atlas has x = 4
-    resampled = np.zeros((4, 4, 4), np.int32)
-    resampled[:2, 1:3, 1:3] = 5
-    region = only(count_regions(atlas, np.eye(4), resampled, shifted, {5: "half"}))
+    placed = np.zeros((4, 4, 4), np.int32)
+    placed[:2, 1:3, 1:3] = 5
+    region = only(count(atlas, np.eye(4), placed, shifted, {5: "half"}))
     assert region == Region(5, "half", 16, 8, 0.5, "partial")
 
 
-def test_a_region_lost_by_resampling_is_empty_with_full_coverage():
+def test_a_region_lost_between_two_grids_is_empty_with_full_coverage():
     atlas = np.zeros((8, 8, 8), np.int32)
     atlas[:], atlas[3, 3, 3] = 1, 2
     coarse = nib.affines.from_matvec(np.eye(3) * 4, [1.5] * 3)
-    resampled = atlas[::4, ::4, ::4]
-    large, small = count_regions(atlas, np.eye(4), resampled, coarse, {1: "large", 2: "small"})
+    placed = atlas[::4, ::4, ::4]
+    large, small = count(atlas, np.eye(4), placed, coarse, {1: "large", 2: "small"})
     assert (large.status, large.n_voxels) == ("ok", 8)
     assert small == Region(2, "small", 1, 0, 1.0, "empty")
 
 
 def test_a_label_that_the_atlas_lacks_is_empty():
     atlas = np.ones((2, 2, 2), np.int32)
-    regions = count_regions(atlas, np.eye(4), atlas, np.eye(4), {9: "absent", 1: "all"})
+    regions = count(atlas, np.eye(4), atlas, np.eye(4), {9: "absent", 1: "all"})
     assert regions == [Region(9, "absent", 0, 0, 0.0, "empty"), Region(1, "all", 8, 8, 1.0, "ok")]
 
 
@@ -242,7 +248,7 @@ def test_labels_far_apart_cost_no_memory():
     atlas = np.zeros((3, 3, 3), np.int32)
     atlas[0], atlas[2] = 1, 614_454_277  # the Allen atlas's largest: an array with a place for each label takes 4.6 GiB
     tracemalloc.start()
-    regions = count_regions(atlas, np.eye(4), atlas, np.eye(4), {614_454_277: "a", 1: "b"})
+    regions = count(atlas, np.eye(4), atlas, np.eye(4), {614_454_277: "a", 1: "b"})
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [region.n_voxels for region in regions] == [9, 9]
@@ -257,17 +263,17 @@ def test_orientation_does_not_matter(rng, axes):
     turned = image.as_reoriented(turn)
     values = np.asarray(turned.dataobj)
     names = {1: "a", 2: "b", 3: "c"}
-    regions = count_regions(atlas, AFFINE, values, turned.affine, names)
+    regions = count(atlas, AFFINE, values, turned.affine, names)
     assert [region.status for region in regions] == ["ok"] * 3
     assert [region.coverage for region in regions] == [1.0] * 3
     assert [region.n_voxels for region in regions] == [region.n_voxels_atlas for region in regions]
 
 
 def test_half_a_voxel_is_the_border():
-    moved = np.eye(4)
-    for shift, inside in [(0.49, 3), (0.51, 2), (-0.49, 3), (-0.51, 2), (2.6, 0)]:
+    moved, row = np.eye(4), np.ones((3, 1, 1), np.int32)
+    for shift, inside in [(0.49, 3), (0.5, 3), (0.51, 2), (-0.49, 3), (-0.5, 3), (-0.51, 2), (2.6, 0)]:
         moved[0, 3] = shift
-        assert np.count_nonzero(inside_grid((3, 1, 1), moved, (3, 1, 1), np.eye(4))) == inside
+        assert only(count(row, moved, row, np.eye(4), {1: "row"})).coverage == inside / 3
 
 
 affines = st.builds(
@@ -283,36 +289,33 @@ label_images = hnp.arrays(np.int32, hnp.array_shapes(min_dims=3, max_dims=3, max
 
 
 @settings(max_examples=150, deadline=None)
-@given(atlas=label_images, atlas_affine=affines, resampled=label_images, affine=affines)
-def test_counts_and_coverage_of_any_two_grids(atlas, atlas_affine, resampled, affine):
+@given(atlas=label_images, atlas_affine=affines, placed=label_images, affine=affines)
+def test_counts_and_coverage_of_any_two_grids(atlas, atlas_affine, placed, affine):
     names = {label: f"region-{label}" for label in (3, 1, 4, 2)}
-    regions = count_regions(atlas, atlas_affine, resampled, affine, names)
+    regions = count(atlas, atlas_affine, placed, affine, names)
     assert {region.label: region.name for region in regions} == names
     assert [region.label for region in regions] == list(names)
-    assert sum(region.n_voxels for region in regions) == np.count_nonzero(resampled)
+    assert sum(region.n_voxels for region in regions) == np.count_nonzero(placed)
     assert sum(region.n_voxels_atlas for region in regions) == np.count_nonzero(atlas)
-    inside = inside_grid(atlas.shape, atlas_affine, resampled.shape, affine)
     for region in regions:
         assert 0 <= region.coverage <= 1
         assert (region.status == "empty") == (region.n_voxels == 0)
         if region.status == "partial":
             assert region.coverage < 1
-        if region.n_voxels_atlas:
-            assert region.coverage == pytest.approx(inside[atlas == region.label].mean())
-    # Independently, voxel by voxel: the nearest voxel of the other grid exists. Midway between two there is no nearest.
+    # Independently, voxel by voxel: the nearest voxel of the other grid exists. On its border there is one.
     centres = nib.affines.apply_affine(atlas_affine, np.moveaxis(np.indices(atlas.shape), 0, -1))
     position = nib.affines.apply_affine(np.linalg.inv(affine), centres)
-    nearest = np.rint(position)
-    midway = np.isclose(abs(position - nearest), 0.5).any(axis=-1)
-    exists = ((nearest >= 0) & (nearest < resampled.shape)).all(axis=-1)
-    assert np.array_equal(inside[~midway], exists[~midway])
+    exists = ((position > -0.5001) & (position < np.array(placed.shape) - 0.4999)).all(axis=-1)
+    for region in regions:
+        if region.n_voxels_atlas:
+            assert region.coverage == exists[atlas == region.label].mean()
 
 
 @settings(max_examples=50, deadline=None)
 @given(atlas=label_images, affine=affines)
 def test_a_grid_covers_itself(atlas, affine):
     present = {label: str(label) for label in np.unique(atlas).tolist() if label} or {1: "1"}
-    for region in count_regions(atlas, affine, atlas, affine, present):
+    for region in count(atlas, affine, atlas, affine, present):
         assert region.n_voxels == region.n_voxels_atlas
         assert region.status == ("ok" if region.n_voxels else "empty")
         assert region.coverage == (1.0 if region.n_voxels else 0.0)

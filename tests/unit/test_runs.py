@@ -163,7 +163,7 @@ def test_runs_of_one_image_must_fit_each_other(study):
     assert problems(path) == [
         f"line 2: {study}/absent.nii does not exist; check the path",
         f"line 5: {study}/other_grid.nii does not fit {study}/a.nii: the grid (2, 2, 1) against (2, 2, 2){advice}",
-        f"line 7: {study}/other_affine.nii does not fit {study}/a.nii: another affine, by up to 1 mm{advice}",
+        f"line 7: {study}/other_affine.nii does not fit {study}/a.nii: another affine, by 0.333 voxels at a corner{advice}",
         f"line 8: {study}/other_tr.nii does not fit {study}/a.nii: TR 2.5 s against 2.0 s{advice}",
     ]
 
@@ -297,8 +297,8 @@ def moved(element, by):
     ("changes", "message"),
     [
         ({"grid": (3, 4, 6)}, r"the grid \(3, 4, 6\) against \(3, 4, 5\)"),
-        ({"affine": moved((0, 3), 0.5)}, r"another affine, by up to 0\.5 mm"),
-        ({"affine": moved((1, 2), 0.01)}, r"another affine, by up to 0\.01 mm"),
+        ({"affine": moved((0, 3), 0.5)}, r"another affine, by 0\.167 voxels at a corner"),
+        ({"affine": moved((1, 2), 0.01)}, r"another affine, by 0\.015 voxels at a corner"),
         ({"t_r": 2.5}, r"TR 2\.5 s against 2\.0 s"),
         ({"t_r": 0}, r"TR unset.* against 2\.0 s"),
     ],

@@ -1,4 +1,4 @@
-"""Masks and the table of regions, from an atlas and its resampled twin."""
+"""Masks and the table of regions, from an atlas and its twin on the image's grid."""
 
 import logging
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import AFFINE, GRID
-from resample_atlas import resample_atlas
+from place_atlas import place_atlas
 from roistream.errors import UserError
 from roistream.images.image import inspect
 from roistream.regions.atlas import read_atlas
@@ -103,11 +103,12 @@ def test_what_is_lost_is_in_the_log(tmp_path, atlases, caplog):
 def test_the_real_atlas_on_a_real_run_gives_64_regions(tmp_path, shared_data):
     atlas = shared_data / "template_cambridge_basc_multiscale_sym_scale064.nii.gz"
     image = inspect(shared_data / "sub-001_task-rest_bold.nii.gz")
-    resample_atlas(atlas, image.path, tmp_path / "resampled.nii.gz")
+    place_atlas(atlas, image.path, tmp_path / "resampled.nii.gz", tmp_path / "all.tsv", tmp_path / "all.npy", "all")
     names = {label: f"region-{label}" for label in range(1, 65)}
     masks = split(tmp_path, (atlas, tmp_path / "resampled.nii.gz"), names, "error")
     regions = read_regions(tmp_path / "out" / "regions.tsv")
     n_voxels = [read_voxels(mask, image.grid, image.affine).size for mask in masks]
+    assert regions == read_regions(tmp_path / "all.tsv")
     assert [region.label for region in regions] == list(names)
     assert [region.n_voxels for region in regions] == n_voxels
     assert min(n_voxels) > 0

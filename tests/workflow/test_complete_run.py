@@ -103,7 +103,7 @@ def test_nothing_lies_elsewhere(complete_run):
 
 def test_every_job_has_a_log(complete_run):
     logs = {path.relative_to("logs") for path in files_below(complete_run.folder) if path.parts[0] == "logs"}
-    per_image = ["concatenate_runs", "decompress_image", "resample_atlas", "split_masks", "compare_memory"]
+    per_image = ["concatenate_runs", "decompress_image", "place_atlas", "split_masks", "compare_memory"]
     expected = {f"{rule}/{image}.log" for rule in per_image for image in IMAGES}
     expected |= {f"extract_regions/{image}/{strategy}.log" for image in IMAGES for strategy in STRATEGIES}
     assert set(map(str, logs)) == expected | {"compare_study.log"}

@@ -13,7 +13,7 @@ from workflow.conftest import BLOCKS, counts, plan, side_by_side
 
 ALL = list(STRATEGIES)
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
-PER_IMAGE = {"concatenate_runs": 1, "resample_atlas": 1, "split_masks": 1, "compare_memory": 1}
+PER_IMAGE = {"concatenate_runs": 1, "place_atlas": 1, "split_masks": 1, "compare_memory": 1}
 STUDY = {"compare_study": 1}
 
 
@@ -111,7 +111,7 @@ def test_scales_and_single_strategies(plans_of_scales, atlas, scale):
     [made] = only(jobs, rule).files("output")
     assert made.startswith(f"resources/{atlas}/")
     assert f"scale{scale:03}" in made
-    assert made in only(jobs, "resample_atlas").files("input")
+    assert made in only(jobs, "place_atlas").files("input")
     assert masks_of(jobs) == list(range(1, scale + 1))
     assert strategies_of(jobs) == [SCALES[atlas, scale]]
 
@@ -141,7 +141,7 @@ def test_own_runs_and_atlas(tmp_path, small_data):
     runs = {name: str(path) for name, path in small_data.runs.items()}
     assert inputs == {"first": [runs["a1"], runs["a2"]], "second": [runs["b"]]}
     first = jobs_of("first", jobs)
-    assert str(small_data.atlas) in only(first, "resample_atlas").files("input")
+    assert str(small_data.atlas) in only(first, "place_atlas").files("input")
     assert masks_of(first) == list(BLOCKS)
 
 

@@ -56,7 +56,7 @@ def test_an_image_that_is_gone_is_no_mistake(simulated_run, tmp_path):
 def test_steps_on_finer_grids_ask_for_more(tmp_path, small_data):
     coarse = plan(tmp_path, config={"dataset": small_data.table, "atlas": small_data.atlas, "regions": [1]})
     fine = plan(tmp_path, *SIMULATED)
-    for rule in ("resample_atlas", "split_masks"):
+    for rule in ("place_atlas", "split_masks"):
         assert int(asked_mb(coarse, rule)) < int(asked_mb(fine, rule))
     assert asked_mb(coarse, "concatenate_runs") == asked_mb(fine, "concatenate_runs")
 

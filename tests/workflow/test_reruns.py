@@ -32,7 +32,7 @@ STUDY = {"compare_study": 1}
 COMPARE = {"compare_memory": 1}
 FROM_EXTRACTION = {"decompress_image": 1, "extract_regions": len(STRATEGIES), **COMPARE}
 FROM_MASKS = {"split_masks": 1, **FROM_EXTRACTION}
-FROM_ATLAS = {"resample_atlas": 1, **FROM_MASKS}
+FROM_ATLAS = {"place_atlas": 1, **FROM_MASKS}
 FROM_RUNS = {"concatenate_runs": 1, **FROM_ATLAS}
 
 
@@ -102,7 +102,7 @@ def test_a_strategy_more(simulated_run):
 
 
 # Of the rules for one image with one strategy, which needs no decompressed copy.
-ONE_FROM_ATLAS = {"resample_atlas": 1, "split_masks": 1, "extract_regions": 1, "compare_memory": 1}
+ONE_FROM_ATLAS = {"place_atlas": 1, "split_masks": 1, "extract_regions": 1, "compare_memory": 1}
 ONE_FROM_RUNS = {"concatenate_runs": 1, **ONE_FROM_ATLAS}
 SIMULATED = {
     "a subject more": ("n_subjects=3", {"simulate_adhd": 1, **ONE_FROM_RUNS}),
@@ -133,7 +133,7 @@ CODE = {
     "roistream/strategies/numpy_indexing.py": FROM_EXTRACTION,
     "roistream/comparison.py": COMPARE,
     "roistream/simulation.py": {},  # nothing is simulated here
-    "resample_atlas.py": FROM_ATLAS,
+    "place_atlas.py": FROM_ATLAS,
     "extract_regions.py": FROM_EXTRACTION,
 }
 # A rule's own script is not here: Snakemake looks at its modification time, whatever has changed in it.

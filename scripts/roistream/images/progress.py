@@ -5,8 +5,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
-from tqdm import tqdm
-
 from roistream.images.image import Image
 from roistream.images.volumes import Block
 
@@ -28,6 +26,8 @@ def progress(blocks: Iterable[Block], image: Image, doing: str) -> Iterator[Bloc
         What is being done, for the reader.
     """
     if sys.stderr.isatty():
+        from tqdm import tqdm  # of no use in a job
+
         with tqdm(total=image.n_volumes, desc=doing, unit="volume", leave=False) as bar:
             for block in blocks:
                 yield block

@@ -116,3 +116,12 @@ def select_labels(requested: int | str | Sequence[int], available: Sequence[int]
     if twice:
         raise UserError(f"regions: label {twice[0]} is listed twice; list each label once.")
     return list(requested)
+
+
+def name_regions(requested: int | str | Sequence[int], available: dict[int, str], atlas: str) -> dict[int, str]:
+    """Turn the config key ``regions`` into labels with names: those of `available`, else ``region-{label}``.
+
+    Parameters and errors are those of `select_labels`, but `available` maps the atlas's labels to their names.
+    """
+    labels = select_labels(requested, list(available), atlas)
+    return {label: available.get(label, f"region-{label}") for label in labels}

@@ -7,6 +7,7 @@ import numpy as np
 
 from roistream.errors import UserError
 from roistream.images.files import open_stream
+from roistream.images.grids import corner_distance, same_grid
 from roistream.images.image import inspect_volume
 from roistream.images.volumes import stream_blocks
 from roistream.images.writing import new_header, write_image
@@ -48,9 +49,11 @@ def read_voxels(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray
         raise UserError(
             f"{path} has the grid {mask.grid}, the image has {tuple(grid)}; resample the mask to the image."
         )
-    # NiftiMasker's own criterion; where it fails NiftiMasker resamples the image, at great cost, and calls it masking.
-    if not (np.array_equal(mask.affine, affine) or np.allclose(mask.affine, affine)):
-        raise UserError(f"{path} has another affine than the image; resample the mask to the image.")
+    if not same_grid(mask.grid, mask.affine, grid, affine):
+        raise UserError(
+            f"{path} has another affine than the image, by {corner_distance(grid, affine, mask.affine):.3g} voxels at a corner; "
+            "resample the mask to the image."
+        )
     found, inside = [], []
     # In small pieces: hundreds of masks whose arrays come and go cost the system more than reading them.
     with open_stream(mask.data_path) as stream:

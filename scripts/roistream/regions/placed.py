@@ -10,8 +10,8 @@ import numpy as np
 from roistream.errors import UserError
 from roistream.images.writing import new_header, write_image
 from roistream.outputs import whole_file
-from roistream.regions.atlas import read_atlas, read_label_names, select_labels
-from roistream.regions.coverage import Region, count_regions, read_regions, write_regions
+from roistream.regions.atlas import name_regions, read_atlas, read_label_names
+from roistream.regions.coverage import Region, check_regions, count_regions, list_labels, read_regions, write_regions
 from roistream.regions.labels import locate_regions
 from roistream.regions.placement import locate_atlas_voxels, place_labels
 
@@ -29,7 +29,8 @@ class PlacedAtlas:
     regions : list of Region
         The regions asked for, in the order of all columns.
     atlas_voxels : numpy.ndarray
-        int32, ``(n, 2)``, from `roistream.regions.placement.locate_atlas_voxels`.
+        int32, ``(n, 2)``, for each voxel of these regions in the atlas: the number of its region, and the place of the image's
+        voxel in which its centre lies in a volume of the file (x fastest), -1 outside.
     """
 
     labels: np.ndarray
@@ -49,7 +50,7 @@ class PlacedAtlas:
         return np.split(positions[by_region], ends[:-1])
 
 
-def place_atlas(
+def put_on_grid(
     atlas: Path,
     grid: tuple[int, int, int],
     affine: np.ndarray,
@@ -86,42 +87,28 @@ def place_atlas(
         The atlas is no label image, lies outside of the image, or a region is empty and must not be.
     """
     labels, atlas_affine = read_atlas(atlas)
-    if names_table is not None:
-        known = read_label_names(names_table)
-    else:
-        known = {label: f"region-{label}" for label in np.unique(labels).tolist() if label != 0}
-    wanted = select_labels(requested, list(known), str(atlas))
-    names = {label: known.get(label, f"region-{label}") for label in wanted}
+    present = [label for label in np.unique(labels).tolist() if label != 0]
+    known = read_label_names(names_table) if names_table else {label: f"region-{label}" for label in present}
+    names = name_regions(requested, known, str(atlas))
     placed = place_labels(labels, atlas_affine, grid, affine)
-    if not placed.any():
+    region_number, position = locate_atlas_voxels(labels, atlas_affine, grid, affine, list(names))
+    if not placed.any() and not (position >= 0).any():
         raise UserError(
             f"No region of the atlas {atlas} lies inside {image}; check that both are in the same space (affine, origin)."
         )
-    atlas_voxels = locate_atlas_voxels(labels, atlas_affine, grid, affine, wanted)
-    regions = count_regions(placed, atlas_voxels, names)
-    check_empty(regions, atlas, image, empty_regions)
-    for region in regions:
-        if region.status != "ok":
-            logger.warning(
-                "Region %d (%s) is %s: coverage %.3f.", region.label, region.name, region.status, region.coverage
-            )
-    logger.info("%s %s put on the grid %s.", atlas, labels.shape, tuple(grid))
-    return PlacedAtlas(placed, regions, atlas_voxels)
-
-
-def check_empty(regions: Sequence[Region], atlas: Path, image: str | Path, empty_regions: str) -> None:
-    """Refuse regions without a voxel on the grid, unless they are to be kept."""
-    empty = [region.label for region in regions if region.status == "empty"]
-    if len(empty) == len(regions):
-        raise UserError(
-            f"None of the requested regions has a voxel on the grid of {image}; check 'atlas' and 'regions'."
+    regions = count_regions(region_number, position, placed, names)
+    check_regions(regions, atlas, image, empty_regions)
+    if lost := sorted(set(present) - set(np.unique(placed).tolist())):
+        logger.warning(
+            "%d of the %d labels of %s have no voxel on the grid of %s: %s.",
+            len(lost),
+            len(present),
+            atlas,
+            image,
+            list_labels(lost),
         )
-    if empty and empty_regions == "error":
-        listed = ", ".join(str(label) for label in empty[:10]) + (", …" if len(empty) > 10 else "")
-        raise UserError(
-            f"{len(empty)} requested label(s) of {atlas} have no voxel on the image's grid: {listed}; "
-            "leave them out of 'regions', or set 'empty_regions: keep' for columns of NaN."
-        )
+    logger.info("%s %s put on the grid %s: %d regions.", atlas, labels.shape, tuple(grid), len(names))
+    return PlacedAtlas(placed, regions, np.column_stack([region_number, position]))
 
 
 def write_placed(placed: PlacedAtlas, affine: np.ndarray, labels: Path, regions: Path, voxels: Path) -> None:

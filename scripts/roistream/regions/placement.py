@@ -1,81 +1,47 @@
-"""Put an atlas on the grid of an image: nearest neighbour by the affines, and nothing else.
+"""Put an atlas on the grid of an image: nearest neighbour by the affines.
 
-A voxel of the image gets the label of that voxel of the atlas in which its centre lies. The atlas reaches from the outer face of
-its first voxel to the outer face of its last: half a voxel further than the centres, between which interpolation would stop.
-
-Where a centre lies on the face between two voxels, the one with the higher index along that axis has it; but the outermost
-face belongs to the last voxel. Headers are rounded, so a centre counts as on a face if it is `FACE` or less away from it.
+A voxel gets the label of that voxel of the other grid in which its centre lies, also in the outermost ones, which reach half a
+voxel beyond their centres. On a face between two voxels lies what is within `ON_FACE` of it; it belongs to the voxel of the
+higher index (as for scipy.ndimage), on an outer face to the one voxel that is there. So the noise of rounded affines decides
+nothing, where half voxels between two grids make whole slices of centres lie on faces.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from roistream.images.grids import same_grid
-
-FACE = 1e-4
-"""Of a voxel: how near to a face a centre counts as on it."""
-
-
-def nearest_slices(
-    grid: tuple[int, ...], affine: np.ndarray, other_grid: tuple[int, ...], other_affine: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Find, slice by slice along z, in which voxel of another grid the centres of a grid's voxels lie.
-
-    Parameters
-    ----------
-    grid, affine
-        Voxels along x, y, z, and 4 × 4 in mm.
-    other_grid, other_affine
-        Of the other grid.
-
-    Yields
-    ------
-    inside : numpy.ndarray
-        bool, ``(nx, ny)``: whether the centre lies in a voxel of the other grid at all.
-    index : numpy.ndarray
-        int64, ``(3, nx, ny)``: which one; meaningless where it lies in none.
-    """
-    to_other = np.linalg.inv(other_affine) @ affine
-    if same_grid(grid, affine, other_grid, other_affine):
-        to_other = np.eye(4)
-    in_plane = to_other[:3, :2] @ np.indices(grid[:2]).reshape(2, -1)
-    ends = np.reshape(other_grid, (3, 1))
-    for z in range(grid[2]):
-        # From the outer face of the first voxel on: a voxel reaches from its index to the next.
-        position = in_plane + (to_other[:3, 2] * z + to_other[:3, 3] + 0.5)[:, np.newaxis]
-        nearest = np.rint(position)
-        position = np.where(np.abs(position - nearest) <= FACE, nearest, position)
-        inside = ((position >= 0) & (position <= ends)).all(axis=0)
-        index = np.minimum(np.floor(position), ends - 1).astype(np.int64)
-        yield inside.reshape(grid[:2]), index.reshape(3, *grid[:2])
+ON_FACE = 1e-4
+"""Voxels; more than the rounding of affines to float32 moves a centre, less than what matters."""
 
 
 def place_labels(
     labels: np.ndarray, affine: np.ndarray, grid: tuple[int, int, int], target_affine: np.ndarray
 ) -> np.ndarray:
-    """Put a label image on a grid.
+    """Put a label image on another grid.
 
     Parameters
     ----------
     labels : numpy.ndarray
-        int, 3D; 0 is the background.
+        3D, whole numbers that fit into int32.
     affine : numpy.ndarray
-        Its affine, in mm.
+        4 × 4, in mm, of the labels.
     grid : tuple of int
-        Voxels of the target along x, y, z.
+        Voxels along x, y, z of the target.
     target_affine : numpy.ndarray
-        The target's affine, in mm.
+        4 × 4, in mm, of the target.
 
     Returns
     -------
     numpy.ndarray
-        int32, of the target's shape; 0 where a voxel's centre lies outside of the atlas.
+        int32, of the target's grid, in Fortran order; 0 outside of the labels. On the `same_grid` it is the labels unchanged.
     """
     placed = np.zeros(grid, np.int32, order="F")
-    for z, (inside, index) in enumerate(nearest_slices(grid, target_affine, labels.shape, affine)):
-        x, y, z_atlas = index[:, inside]
-        placed[..., z][inside] = labels[x, y, z_atlas]
+    to_labels = np.linalg.solve(affine, target_affine)
+    x, y = np.ogrid[: grid[0], : grid[1]]
+    for z in range(grid[2]):
+        indices, inside = containing_voxels(to_labels, (x, y, z), labels.shape)
+        if inside.any():
+            placed[:, :, z] = np.where(inside, labels[indices], 0)
     return placed
 
 
@@ -84,32 +50,74 @@ def locate_atlas_voxels(
     affine: np.ndarray,
     grid: tuple[int, int, int],
     target_affine: np.ndarray,
-    wanted: list[int],
-) -> np.ndarray:
-    """Find for each voxel of the wanted regions, on the atlas's own grid, in which voxel of the target its centre lies.
+    wanted: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell for each voxel of the wanted regions in which voxel of another grid its centre lies.
 
     Parameters
     ----------
     labels, affine, grid, target_affine
-        As in `place_labels`.
-    wanted : list of int
-        Labels of the regions, in order; none comes twice.
+        As for `place_labels`.
+    wanted : sequence of int
+        Labels of the regions, each once.
 
     Returns
     -------
-    numpy.ndarray
-        int32, ``(n, 2)``: the number of the region in `wanted`, and the position of the target's voxel in a volume of its file
-        (x fastest), -1 outside of the field of view. Sorted by region.
+    region_number : numpy.ndarray
+        int32, one for each atlas voxel that has a wanted label: the place of its label in `wanted`. In the order of the
+        atlas's file (x fastest).
+    position : numpy.ndarray
+        int32, for the same voxels: where the target's voxel lies in a volume of the file (x fastest); -1 outside.
     """
-    order = np.argsort(wanted, kind="stable")
-    sorted_labels = np.asarray(wanted)[order]
-    strides = np.array([1, grid[0], grid[0] * grid[1]])
-    found = []
-    for z, (inside, index) in enumerate(nearest_slices(labels.shape, affine, grid, target_affine)):
-        here = labels[..., z]
-        place = np.minimum(np.searchsorted(sorted_labels, here), len(order) - 1)
-        of_region = sorted_labels[place] == here
-        position = np.where(inside, np.tensordot(strides, index, 1), -1)
-        found.append(np.stack([order[place[of_region]], position[of_region]], axis=1).astype(np.int32))
-    located = np.concatenate(found) if found else np.empty((0, 2), np.int32)
-    return located[np.argsort(located[:, 0], kind="stable")]
+    to_target = np.linalg.solve(target_affine, affine)
+    strides = (1, grid[0], grid[0] * grid[1])
+    region_numbers, positions = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+    for z, numbers in enumerate(number_regions(labels, wanted)):
+        y, x = np.nonzero(numbers.T >= 0)
+        indices, inside = containing_voxels(to_target, (x, y, z), grid)
+        flat = sum(index * stride for index, stride in zip(indices, strides, strict=True))
+        region_numbers.append(numbers[x, y])
+        positions.append(np.where(inside, flat, -1).astype(np.int32))
+    return np.concatenate(region_numbers), np.concatenate(positions)
+
+
+def number_regions(labels: np.ndarray, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+    """Give for each z the places of the labels in `wanted`: int32, -1 for those that are not in it.
+
+    Labels may be far apart (those of the Allen atlas go up to 614,454,277): a table with a place for each is no choice.
+    """
+    order = np.argsort(wanted)
+    ascending = np.asarray(wanted)[order]
+    for z in range(labels.shape[2]):
+        place = np.searchsorted(ascending, labels[:, :, z]).clip(max=len(ascending) - 1)
+        yield np.where(ascending[place] == labels[:, :, z], order[place], -1).astype(np.int32)
+
+
+def containing_voxels(
+    matrix: np.ndarray, points: tuple[np.ndarray | int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Find the voxels in which points lie; an index along an axis has no more dimensions than it depends on.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray
+        4 × 4, from `points` to the voxels.
+    points : tuple of numpy.ndarray or int
+        Their three coordinates, which can be broadcast together.
+    shape : tuple of int
+        Of the voxels.
+
+    Returns
+    -------
+    indices : tuple of numpy.ndarray
+        Along each axis; those of points outside are moved inside.
+    inside : numpy.ndarray
+        bool.
+    """
+    indices, inside = [], np.True_
+    for row, n in zip(matrix[:3], shape, strict=True):
+        # Of a grid along the same axes it needs one row of points, not all of a slice.
+        position = row[3] + sum(step * point for step, point in zip(row[:3], points, strict=True) if step)
+        inside = inside & (position >= -0.5 - ON_FACE) & (position <= n - 0.5 + ON_FACE)
+        indices.append(np.floor(position + (0.5 + ON_FACE)).clip(0, n - 1).astype(np.intp))
+    return tuple(indices), inside

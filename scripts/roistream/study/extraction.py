@@ -68,7 +68,7 @@ def extract(
     wanted : sequence of int
         Labels of the regions, in order.
     atlas_voxels : numpy.ndarray
-        From `roistream.regions.placement.locate_atlas_voxels`, for the same regions.
+        See `roistream.regions.placed.PlacedAtlas`.
     statistics : sequence of str
         Some of `roistream.regions.labels.STATISTICS`.
     smoothing_fwhm : float, optional
@@ -82,8 +82,7 @@ def extract(
         Complete.
     """
     positions, regions = locate_regions(labels, wanted)
-    others = np.setdiff1d(atlas_voxels[:, 1], np.append(positions, -1))
-    watched = np.concatenate([positions, others])
+    watched = np.concatenate([positions, other_voxels(atlas_voxels[:, 1], positions, source.n_voxels)])
     watch, n_regions = DataWatch(watched.size), len(wanted)
     reduction = LabelReduction(regions, n_regions, statistics)
     signals: dict[str, np.ndarray] = {}
@@ -122,13 +121,21 @@ def extract(
     )
 
 
+def other_voxels(atlas_positions: np.ndarray, positions: np.ndarray, n_voxels: int) -> np.ndarray:
+    """List those voxels of a volume in which atlas voxels lie, but which belong to no region on the image's grid."""
+    others = np.zeros(n_voxels, bool)
+    others[atlas_positions[atlas_positions >= 0]] = True
+    others[positions] = False
+    return np.flatnonzero(others)
+
+
 def measure_coverage(atlas_voxels: np.ndarray, n_regions: int, with_data: np.ndarray) -> np.ndarray:
     """Work out which share of each region's atlas voxels lies in the image and holds data.
 
     Parameters
     ----------
     atlas_voxels : numpy.ndarray
-        From `roistream.regions.placement.locate_atlas_voxels`.
+        See `roistream.regions.placed.PlacedAtlas`.
     n_regions : int
         Regions wanted.
     with_data : numpy.ndarray
@@ -140,7 +147,9 @@ def measure_coverage(atlas_voxels: np.ndarray, n_regions: int, with_data: np.nda
         float64, ``(n_regions,)``; NaN for a region without any voxel in the atlas.
     """
     region, position = atlas_voxels.T
-    good = np.isin(position, with_data)
+    good = np.zeros(max(position.max(initial=0), with_data.max(initial=0)) + 2, bool)  # the last one stands for outside
+    good[with_data] = True
+    good = good[position]
     n_atlas = np.bincount(region, minlength=n_regions)
     with np.errstate(invalid="ignore"):
         return np.bincount(region[good], minlength=n_regions) / n_atlas

@@ -6,6 +6,7 @@ tells all that is wrong. A job on a cluster makes the same plan again, only for 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -154,8 +155,7 @@ class Plan:
         regions = self.config["regions"]
         return {
             "labels": self.config["atlas_labels"],
-            "first": regions if isinstance(regions, int) else None,
-            "wanted": regions if isinstance(regions, list) else None,
+            "regions": regions if regions == "all" else json.dumps(regions),
             "empty_regions": self.config["empty_regions"],
         }
 

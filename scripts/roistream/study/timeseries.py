@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import platform
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -40,16 +41,13 @@ def write_signals(signals: np.ndarray, names: Sequence[str], path: Path) -> None
     path : path
         The TSV to write.
     """
-    word = "{:.9g}".format if signals.dtype == np.float32 else repr
-    missing = np.isnan(signals)
-    columns_missing = missing.any()
+    line = "\t".join(["%.9g" if signals.dtype == np.float32 else "%r"] * len(names)) + "\n"
+    missing = np.isnan(signals).any()
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, delimiter="\t", lineterminator="\n").writerow(names)
-        for row, absent in zip(signals, missing, strict=True):
-            words = list(map(word, row.tolist()))
-            if columns_missing:
-                words = ["n/a" if none else text for text, none in zip(words, absent.tolist(), strict=True)]
-            stream.write("\t".join(words) + "\n")
+        for row in signals:
+            text = line % tuple(row.tolist())
+            stream.write(re.sub(r"\bnan\b", "n/a", text) if missing else text)
 
 
 def write_coverage(coverage: np.ndarray, names: Sequence[str], path: Path) -> None:
