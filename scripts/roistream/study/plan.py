@@ -178,7 +178,7 @@ class Plan:
     def extraction_mib(self, strategy: str, image: Path, regions: Path, threads: int) -> float:
         """Predict what a strategy takes for a concatenated image."""
         n_voxels = [region.n_voxels for region in read_regions(regions)]
-        return predict_peak_mib(strategy, open_series([image]), n_voxels, threads, self.config["cleaning"])
+        return predict_peak_mib(strategy, open_series([image]).runs[0], n_voxels, threads, self.config["cleaning"])
 
     def timeseries_mib(self, image: str) -> float:
         """Predict what the extraction of an image of a study takes."""
