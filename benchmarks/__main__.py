@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import comparison, steps, studies
+from benchmarks import comparison, prediction, steps, studies
 from benchmarks.bench import FULL, QUICK, Bench, describe_machine
 from benchmarks.data import Data, prepare
 from roistream.errors import UserError
@@ -35,7 +35,7 @@ EXPERIMENTS = (
     comparison.growth,
     comparison.cleaning,
     comparison.concatenation,
-    comparison.prediction,
+    prediction.prediction,
     comparison.address_space,
     steps.steps,
 )

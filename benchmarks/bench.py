@@ -132,7 +132,7 @@ class Bench:
         Returns
         -------
         list of dict
-            A row for each command: ``name``, the entries of its ``extraction.json`` if it writes one, and ``runs``.
+            A row for each command: ``name``, what an extraction says of itself, and ``runs``.
 
         Raises
         ------
@@ -146,9 +146,7 @@ class Bench:
                 run = self.measure_once(command, limit)
                 if run["exit_status"] and not limit:
                     raise UserError(f"{title}: {name} failed with exit status {run['exit_status']}: {run['message']}")
-                facts = command.writes / "extraction.json"
-                if facts.exists():
-                    rows[name] |= json.loads(facts.read_text())
+                rows[name] |= facts_of(command.writes)
                 rows[name]["runs"].append(run)
                 peak, wall = run["peak_pss_mib"] or math.nan, run["wall_s"]
                 logger.info("%s, round %d/%d: %s: %.1f MiB, %.2f s.", title, repeat + 1, repeats, name, peak, wall)
@@ -200,6 +198,17 @@ class Bench:
     def folder(self, name: str) -> Path:
         """Give the folder of a command's results."""
         return self.workdir / "out" / name
+
+
+def facts_of(folder: Path) -> dict:
+    """Read what an extraction says of itself; nothing of other programs."""
+    summary, sidecar = folder / "extraction.json", folder / "image_stat-mean_timeseries.json"
+    if summary.exists():
+        return json.loads(summary.read_text())
+    if sidecar.exists():
+        said = json.loads(sidecar.read_text())
+        return {"n_jobs": 1, "n_volumes": said["NumberOfVolumes"], "predicted_mib": said["PredictedPeakMiB"]}
+    return {}
 
 
 def read_once(path: Path) -> None:

@@ -77,21 +77,3 @@ def address_space(bench: Bench, data: Data) -> list[dict]:
         rows = bench.rounds("address space", commands, LIMIT)
     size = {"image_mib": round(factor * data.mib, 1), "n_volumes": factor * data.n_volumes}
     return [row | size for row in rows]
-
-
-def prediction(bench: Bench, data: Data) -> list[dict]:
-    """Let every strategy work on three lengths of image with two numbers of workers, to hold the prediction against it.
-
-    `stream` works on the longest image, too; the others would need a machine of another size.
-    """
-    commands = {}
-    for n_jobs in (2, bench.size.n_jobs):
-        for compressed, plain in (*data.shorter.values(), (data.image, data.plain)):
-            for name, strategy in STRATEGIES.items():
-                image = plain if strategy.uncompressed else compressed
-                row = f"{name}, {image.parent.name}, {n_jobs} jobs"
-                commands[row] = bench.extraction(name, image, data.masks[: bench.size.n_regions], n_jobs)
-        _, longest = max(data.longer.items())
-        row = f"stream, {longest.parent.name}, {n_jobs} jobs"
-        commands[row] = bench.extraction("stream", longest, data.masks[: bench.size.n_regions], n_jobs)
-    return bench.rounds("prediction", commands, repeats=1)

@@ -58,8 +58,9 @@ def word_prediction(results: dict) -> str:
     columns = ["", "volumes", "jobs", "predicted, MiB", "measured PSS, MiB", "predicted above"]
     return (
         "## Predicted memory\n\n"
-        "What `scripts/roistream/memory/predict.py` says from the header, the regions' voxels and the number of jobs, before\n"
-        "anything is loaded, against what was then measured once.\n\n" + table(columns, cells)
+        "What `scripts/roistream/memory` says from the headers, the regions and the number of jobs, before anything is loaded,\n"
+        "against what was then measured once. *timeseries* is `extract_timeseries.py`. The longest image is for what reads an\n"
+        "image once; the other strategies would take more memory than the machine has.\n\n" + table(columns, cells)
     )
 
 

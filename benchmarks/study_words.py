@@ -6,6 +6,33 @@ from benchmarks.study_bars import OURS
 COLUMNS = ["", "peak PSS, MiB", "peak RSS, MiB", "wall, s"]
 KEYS = ("peak_pss_mib", "peak_rss_mib", "wall_s")
 
+LABELS = """\
+## Region means of a whole atlas
+
+One signal for each label, from the `.nii.gz` of {n_volumes:,} volumes to a table: what a study does with each image. *Ours* is
+`extract_timeseries.py` with 64 labels. `NiftiLabelsMasker` does the same in one pass. Workbench and MRtrix3 average one
+region for each call, the table's first; what is not listed is not installed. `igzip -dc` decompresses to `/dev/null` and does
+nothing else.
+
+"""
+
+STUDY = """\
+## A study, everything included
+
+{n_images} images of {study_volumes} volumes, 64 labels, 2 cores. `snakemake timeseries` plans, puts the atlas on their grid,
+extracts one image in each job, two at a time, and summarises; its memory is that of Snakemake and of both jobs. From the shell
+one extraction follows the other, and leaves every voxel's series.
+
+"""
+
+PLANS = """\
+## Planning many images
+
+`snakemake --dry-run` for tables of tiny images, of one run each, measured once: what a dry run does with an image does not
+depend on the image's size. The comparison (target `all`) has a file for each region, strategy and image.
+
+"""
+
 
 def word_labels(results: dict) -> str:
     """Word the experiment on label means."""
@@ -22,13 +49,7 @@ def word_labels(results: dict) -> str:
         for row in rows.values()
     ]
     columns = [*COLUMNS, "memory / ours", "wall / ours", "values"]
-    return (
-        "## Region means of a whole atlas\n\n"
-        f"One signal for each label, from the `.nii.gz` of {results['image']['n_volumes']:,} volumes to a table: what a study does "
-        "with each image. *Ours*\nis `extract_timeseries.py` with 64 labels. `NiftiLabelsMasker` does the same in one pass. Workbench "
-        "and MRtrix3\naverage one region for each call, the table's first; what is not listed is not installed. `igzip -dc` "
-        "decompresses\nto `/dev/null` and does nothing else.\n\n" + table(columns, cells)
-    )
+    return LABELS.format(n_volumes=results["image"]["n_volumes"]) + table(columns, cells)
 
 
 def word_agreement(row: dict) -> str:
@@ -87,22 +108,10 @@ def word_study(results: dict) -> str:
         ]
         for row in results["study"]
     ]
-    size = results["size"]
-    return (
-        "## A study, everything included\n\n"
-        f"{size['n_images']} images of {size['study_volumes']} volumes, 64 labels, 2 cores. `snakemake timeseries` plans, puts the atlas "
-        "on the images' grid,\nextracts one image in each job, two at a time, and summarises; its memory is that of Snakemake and of "
-        "both jobs.\nFrom the shell one extraction follows the other, and leaves every voxel's series.\n\n"
-        + table([*COLUMNS, "files for an image", "disk / input, MiB"], cells)
-    )
+    return STUDY.format(**results["size"]) + table([*COLUMNS, "files for an image", "disk / input, MiB"], cells)
 
 
 def word_dry_runs(results: dict) -> str:
     """Word the experiment on planning."""
     cells = [[row["name"], *[spread(row, key) for key in KEYS]] for row in results["dry_runs"]]
-    return (
-        "## Planning many images\n\n"
-        "`snakemake --dry-run` for tables of tiny images, of one run each, measured once: what a dry run does with an image does\n"
-        "not depend on the image's size. The comparison (target `all`) has a file for each region, strategy and image.\n\n"
-        + table(COLUMNS, cells)
-    )
+    return PLANS + table(COLUMNS, cells)
