@@ -25,7 +25,7 @@ from roistream.command_line import (
 from roistream.errors import UserError
 from roistream.images.image import Image, inspect
 from roistream.images.volumes import read_blocks
-from roistream.memory.limits import available_memory
+from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
 from roistream.outputs import whole_file
 from roistream.regions.coverage import Region, read_regions
@@ -101,7 +101,8 @@ def extract_regions(
         raise UserError(f"{empty} is empty; leave it out.")
     options = {**(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, [mask.voxels.size for mask in located], n_jobs, options)
-    if (shortage := tell_shortage(strategy, predicted, n_jobs, available_memory())) and memory_shortage == "error":
+    shortage = tell_shortage(strategy, predicted, n_jobs, source.mib, memory_limits())
+    if shortage and memory_shortage == "error":
         raise UserError(f"{shortage}, or go on all the same by --memory-shortage warn (config key memory_shortage).")
     if shortage:
         logger.warning("%s.", shortage)
