@@ -19,3 +19,8 @@ rule all:
     input:
         expand("results/{image}/memory_comparison.{ending}", image=list(PLAN.runs), ending=["tsv", "png", "svg"]),
         STUDY,
+
+
+rule timeseries:
+    input:
+        SUMMARY,

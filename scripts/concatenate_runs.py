@@ -1,12 +1,11 @@
 """Concatenate the runs of an image along time, without loading any of them."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from roistream.images.image import Image
 from roistream.images.progress import progress
 from roistream.images.series import open_series
 from roistream.images.volumes import read_blocks, read_stored
@@ -26,7 +25,7 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
     Parameters
     ----------
     runs : sequence of path
-        4D images of one grid, affine and TR.
+        4D images, or 3D volumes, of one grid, affine and TR.
     image : path
         The image to write; geometry, codes, TR and units are the first run's.
     run_lengths : path
@@ -38,25 +37,18 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
         A run is unreadable or does not fit the first one.
     """
     series = open_series(runs)
-    sources = series.runs
+    layout = series.runs[0].layout
     if series.same_storage:
-        layout = sources[0].layout
         dtype, slope, inter = layout.raw_dtype.newbyteorder("="), layout.slope, layout.inter
-        pieces = stored_values(sources)
+        pieces = (block.values for block in progress(read_stored(series), series, "copying"))
     else:
         dtype, slope, inter = np.dtype(np.float32), 1.0, 0.0
         blocks = progress(read_blocks(series), series, "converting")
         pieces = (block.values.astype("<f4", copy=False) for block in blocks)
-    logger.info("%d run(s), %d volumes of %s as %s.", len(sources), series.n_volumes, series.grid, dtype)
-    write_image(image, header_like(sources[0], series.n_volumes, dtype, slope, inter), pieces)
-    write_run_lengths(sources, run_lengths)
-
-
-def stored_values(sources: Sequence[Image]) -> Iterator[np.ndarray]:
-    """Go through the runs' values as they are stored."""
-    for source in sources:
-        for block in progress(read_stored(source), source, "copying"):
-            yield block.values
+    logger.info("%d file(s), %d volumes of %s as %s.", len(series.runs), series.n_volumes, series.grid, dtype)
+    header = header_like(series.runs[0], series.n_volumes, dtype, slope, inter)
+    write_image(image, header, pieces)
+    write_run_lengths(series.runs, run_lengths)
 
 
 if __name__ == "__main__":

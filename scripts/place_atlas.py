@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roistream.command_line import add_log_option, add_region_options
-from roistream.images.image import inspect_run
+from roistream.images.series import inspect_run
 from roistream.regions.placed import put_on_grid, write_placed
 from roistream.reporting import reporting
 

@@ -17,8 +17,8 @@ from roistream.outputs import whole_file
 from roistream.regions.coverage import Region, read_regions
 from roistream.reporting import reporting
 from roistream.study.derivatives import IGNORED, dataset_description, image_folder, image_prefix, image_stem
-from roistream.study.runs import list_images
 from roistream.study.summary import remove_outdated, summarise_image, write_study
+from roistream.study.tables import list_images
 
 LOGS = Path("logs/extract_timeseries")
 MOST_LINES = 20

@@ -169,7 +169,7 @@ def test_a_real_run_of_nibabel_twice(tmp_path):
     assert np.array_equal(np.asarray(image.dataobj), np.concatenate([values, values], axis=3))
 
 
-@pytest.mark.parametrize("case", ["grid", "affine", "TR", "truncated", "truncated gz", "3D", "absent"])
+@pytest.mark.parametrize("case", ["grid", "affine", "TR", "truncated", "truncated gz", "5D", "absent"])
 def test_nothing_is_left_when_a_run_cannot_be_used(tmp_path, rng, case):
     data = random_run(rng, "f4", 8, (10, 11, 12))
     first, other = save_run(tmp_path / "first.nii", data), tmp_path / "other.nii"
@@ -179,8 +179,8 @@ def test_nothing_is_left_when_a_run_cannot_be_used(tmp_path, rng, case):
         save_run(other, data, AFFINE + np.eye(4)[:, [0]] @ np.eye(4)[[3]])
     elif case == "TR":
         save_run(other, data, t_r=1.0)
-    elif case == "3D":
-        nib.Nifti1Image(data[..., 0], AFFINE).to_filename(other)
+    elif case == "5D":
+        nib.Nifti1Image(np.stack([data, data], axis=4), AFFINE).to_filename(other)
     elif case.startswith("truncated"):
         other = other.with_name("other.nii.gz") if "gz" in case else other
         content = save_run(other, data).read_bytes()
@@ -189,7 +189,7 @@ def test_nothing_is_left_when_a_run_cannot_be_used(tmp_path, rng, case):
         "grid": rf"^{other} does not fit {first}: the grid",
         "affine": rf"^{other} does not fit {first}: another affine",
         "TR": rf"^{other} does not fit {first}: TR",
-        "3D": rf"^{other} is 3D",
+        "5D": rf"^{other} is 5D",
         "absent": rf"^{other} does not exist",
     }.get(case, rf"^{other} ends early: 8 volumes expected, [0-6] complete")
     with pytest.raises(UserError, match=expected):

@@ -241,7 +241,7 @@ def test_unusable_inputs_are_named(tmp_path, atlas, place):
         place(image, image)
     flat = tmp_path / "flat.nii"
     nib.Nifti1Image(np.zeros((7, 7), np.int16), ATLAS_AFFINE).to_filename(flat)
-    with pytest.raises(UserError, match=rf"^{flat} is 2D .*; give a 3D or 4D image"):
+    with pytest.raises(UserError, match=rf"^{flat} is 2D .*; give a 4D run, or 3D volumes"):
         place(atlas, flat)
     with pytest.raises(UserError, match=r"absent\.nii does not exist"):
         place(atlas, tmp_path / "absent.nii")

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from conftest import AFFINE, ROOT, save_run
+from conftest import AFFINE, GRID, ROOT, save_run
 from roistream.cleaning.confounds import parse_confounds
 from roistream.errors import UserError
+from roistream.images.grids import grid_id
 from roistream.images.image import inspect
 from roistream.images.series import check_runs_fit
 from roistream.study.runs import Run, read_run_lengths, read_runs_table, write_run_lengths
@@ -24,11 +25,11 @@ SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").rea
 
 @pytest.fixture
 def study(tmp_path):
-    """A folder with three runs, a table of confounds and a 3D image."""
+    """A folder with three runs, a table of confounds and a 5D image."""
     for name in ("a.nii", "b.nii.gz", "sub/c.nii"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         save_run(tmp_path / name, np.zeros((2, 2, 2, 3), np.float32))
-    nib.Nifti1Image(np.zeros((2, 2, 2), np.float32), AFFINE).to_filename(tmp_path / "3d.nii")
+    nib.Nifti1Image(np.zeros((2, 2, 2, 3, 2), np.float32), AFFINE).to_filename(tmp_path / "5d.nii")
     (tmp_path / "a_confounds.tsv").write_text("csf\n1\n2\n3\n")
     return tmp_path
 
@@ -78,7 +79,8 @@ def test_the_schema_is_a_closed_one():
 def test_paths_are_relative_to_the_table(study, monkeypatch, tmp_path_factory):
     path = write(study, ("image", "run"), ("one", "a.nii"), ("two", "sub/c.nii"), ("one", str(study / "b.nii.gz")))
     found = [("one", study / "a.nii"), ("two", study / "sub" / "c.nii"), ("one", study / "b.nii.gz")]
-    expected = [Run(image, run, n_volumes=3, t_r=2.0) for image, run in found]
+    grid = grid_id(GRID, AFFINE)
+    expected = [Run(image, run, n_volumes=3, t_r=2.0, grid=grid) for image, run in found]
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert read(path) == expected
     monkeypatch.chdir(study.parent)
@@ -120,7 +122,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(study):
         "\n"  # an empty line is no row, but it counts
         "one\tabsent.nii\tn/a\n"
         "one/two\tb.nii.gz\tno.tsv\n"
-        "one\t3d.nii\tn/a\n"
+        "one\t5d.nii\tn/a\n"
         "one\ta.nii\tn/a\n"
         "one\tb.nii.gz\n"
         "one\tb.nii.gz\tn/a\tmore\n"
@@ -131,7 +133,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(study):
         rf"line 4: {study}/absent\.nii does not exist; check the path",
         r"line 5: image 'one/two' must be a name for a folder \(letters.*",
         rf"line 5: {study}/no\.tsv does not exist; check the path",
-        rf"line 6: {study}/3d\.nii is 3D \(shape \(2, 2, 2\)\), a run must be 4D.*",
+        rf"line 6: {study}/5d\.nii is 5D \(shape \(2, 2, 2, 3, 2\)\); give a 4D run, or 3D volumes.*",
         rf"line 7: {study}/a\.nii is already a run of 'one', in line 2",
         r"line 8: 3 columns expected, found 2",
         r"line 9: 3 columns expected, found 4",
@@ -226,11 +228,11 @@ def test_a_run_may_be_part_of_two_images(study):
 
 def test_files_are_left_alone_when_only_the_table_matters(study):
     path = write(study, ("image", "run", "confounds"), ("one", "absent.nii", "no.tsv"), ("one", "3d.nii", ""))
-    runs = read(path, inspect_files=False)
+    runs = read(path, inspect_runs=False)
     assert runs == [Run("one", study / "absent.nii", study / "no.tsv"), Run("one", study / "3d.nii")]
     assert len(problems(path)) == 3
     twice = write(study, ("image", "run"), ("one", "absent.nii"), ("one", "sub/../absent.nii"), ("", "absent.nii"))
-    assert [text.split(":")[0] for text in problems(twice, inspect_files=False)] == ["line 3", "line 4"]
+    assert [text.split(":")[0] for text in problems(twice, inspect_runs=False)] == ["line 3", "line 4"]
 
 
 @pytest.mark.parametrize("name", ["sub-01", "A.b_c-d", "7", "task-a+b", "x" * 60])

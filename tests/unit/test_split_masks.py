@@ -32,9 +32,14 @@ def atlases(tmp_path):
 
 
 def split(folder, atlases, names=NAMES, empty_regions="keep"):
-    masks = [folder / "out" / "masks" / f"region-{label}_mask.nii.gz" for label in names]
-    split_masks(*atlases, names, masks, folder / "out" / "regions.tsv", empty_regions)
-    return masks
+    """Put the atlas on the grid of the other image, and split it; give the masks of the regions."""
+    atlas, like = atlases
+    table, out = folder / "labels.tsv", folder / "out"
+    table.write_text("index\tname\n" + "".join(f"{label}\t{name}\n" for label, name in names.items()))
+    placed = [folder / name for name in ("placed_dseg.nii.gz", "placed_regions.tsv", "placed_coverage.npy")]
+    place_atlas(atlas, like, *placed, list(names), table, empty_regions)
+    split_masks(*placed[:2], out / "masks", out / "atlas_dseg.nii.gz", out / "regions.tsv")
+    return [out / "masks" / f"region-{label}_mask.nii.gz" for label in names]
 
 
 def outputs(folder):
@@ -49,7 +54,17 @@ def test_masks_are_the_labels(tmp_path, atlases):
         assert loaded.get_data_dtype() == np.uint8
         assert np.array_equal(np.asarray(loaded.dataobj), labels == label)
         assert np.array_equal(loaded.affine, AFFINE)
-    assert sorted(outputs(tmp_path)) == sorted([*masks, tmp_path / "out" / "regions.tsv"])
+    copies = [tmp_path / "out" / name for name in ("atlas_dseg.nii.gz", "regions.tsv")]
+    assert sorted(outputs(tmp_path)) == sorted([*masks, *copies])
+    assert copies[0].read_bytes() == (tmp_path / "placed_dseg.nii.gz").read_bytes()
+
+
+def test_masks_of_other_labels_do_not_stay(tmp_path, atlases):
+    split(tmp_path, atlases)
+    foreign = tmp_path / "out" / "masks" / "brain_mask.nii.gz"
+    foreign.write_bytes(b"mine")
+    split(tmp_path, atlases, {1: "one"})
+    assert {path.name for path in foreign.parent.iterdir()} == {"region-1_mask.nii.gz", "brain_mask.nii.gz"}
 
 
 def test_the_table_has_each_region_in_the_order_asked_for(tmp_path, atlases):
@@ -68,7 +83,7 @@ def test_an_empty_region_is_an_error_by_default(tmp_path, atlases):
         split(tmp_path, atlases, empty_regions="error")
     assert outputs(tmp_path) == []
     split(tmp_path, atlases, {1: "one", 3: "three"}, "error")
-    assert len(outputs(tmp_path)) == 3
+    assert len(outputs(tmp_path)) == 4
 
 
 def test_many_empty_regions_are_listed_shortly(tmp_path, atlases):
@@ -103,12 +118,11 @@ def test_what_is_lost_is_in_the_log(tmp_path, atlases, caplog):
 def test_the_real_atlas_on_a_real_run_gives_64_regions(tmp_path, shared_data):
     atlas = shared_data / "template_cambridge_basc_multiscale_sym_scale064.nii.gz"
     image = inspect(shared_data / "sub-001_task-rest_bold.nii.gz")
-    place_atlas(atlas, image.path, tmp_path / "resampled.nii.gz", tmp_path / "all.tsv", tmp_path / "all.npy", "all")
     names = {label: f"region-{label}" for label in range(1, 65)}
-    masks = split(tmp_path, (atlas, tmp_path / "resampled.nii.gz"), names, "error")
+    masks = split(tmp_path, (atlas, image.path), names, "error")
     regions = read_regions(tmp_path / "out" / "regions.tsv")
     n_voxels = [read_voxels(mask, image.grid, image.affine).size for mask in masks]
-    assert regions == read_regions(tmp_path / "all.tsv")
+    assert regions == read_regions(tmp_path / "placed_regions.tsv")
     assert [region.label for region in regions] == list(names)
     assert [region.n_voxels for region in regions] == n_voxels
     assert min(n_voxels) > 0

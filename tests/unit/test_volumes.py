@@ -29,7 +29,7 @@ KINDS = {
 
 def read_all(image, **options):
     """Put the blocks together as an array of the image's shape."""
-    volumes = np.zeros((image.n_volumes, image.layout.n_voxels), image.layout.dtype)
+    volumes = np.zeros((image.n_volumes, image.n_voxels), image.dtype)
     visited = np.zeros(volumes.shape, int)
     for block in read_blocks(image, **options):
         n_volumes, n_voxels = block.values.shape
@@ -38,7 +38,7 @@ def read_all(image, **options):
         ]
         volumes[piece] = block.values
         visited[piece] += 1
-        assert block.values.dtype == image.layout.dtype
+        assert block.values.dtype == image.dtype
     assert (visited == 1).all()
     return volumes.T.reshape((*image.grid, image.n_volumes), order="F")
 

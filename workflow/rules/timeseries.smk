@@ -74,8 +74,3 @@ rule summarise_study:
     shell:
         "{params.program} --study {params.study} --atlas-name {params.atlas} --statistic {params.statistic}"
         " --regions {input.regions:q} {params.images} --log {log:q}"
-
-
-rule timeseries:
-    input:
-        SUMMARY,

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from roistream.cleaning.options import Cleaning
-from roistream.images.values import as_float32
+from roistream.images.volumes import as_float32
 from roistream.regions.masks import Mask
 
 logger = logging.getLogger("roistream")

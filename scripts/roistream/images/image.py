@@ -43,6 +43,11 @@ class VolumeLayout:
         return self.grid[0] * self.grid[1] * self.grid[2]
 
     @property
+    def scales(self) -> bool:
+        """Whether values are others than those stored."""
+        return (self.slope, self.inter) != (1.0, 0.0)
+
+    @property
     def volume_bytes(self) -> int:
         """Bytes of one stored volume."""
         return self.n_voxels * self.raw_dtype.itemsize
@@ -59,7 +64,7 @@ class VolumeLayout:
 
     def scaled(self, raw: np.ndarray) -> np.ndarray:
         """Apply slope and intercept as nibabel does; without them the same array comes back."""
-        if (self.slope, self.inter) == (1.0, 0.0):
+        if not self.scales:
             return raw
         from nibabel.volumeutils import apply_read_scaling
 
@@ -68,7 +73,7 @@ class VolumeLayout:
 
 @dataclass(frozen=True)
 class Image:
-    """A 4D image on disk, known from its header alone.
+    """A 4D image on disk, known from its header alone; several of them are a `roistream.images.series.Series`.
 
     Attributes
     ----------
@@ -98,6 +103,41 @@ class Image:
         return self.layout.n_volumes
 
     @property
+    def n_voxels(self) -> int:
+        """Voxels of one volume."""
+        return self.layout.n_voxels
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values, after scaling."""
+        return self.layout.dtype
+
+    @property
+    def widest(self) -> int:
+        """Bytes of a value, stored or scaled, whichever is larger."""
+        return self.layout.widest
+
+    @property
+    def converts(self) -> bool:
+        """Whether reading makes other values of those stored."""
+        return self.layout.scales
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the file is 3D; it has no TR then, and cannot be a run of its own."""
+        return len(self.header.shape) < 4
+
+    @property
+    def runs(self) -> tuple[Image, ...]:
+        """The files that the image consists of: this one."""
+        return (self,)
+
+    @property
+    def run_lengths(self) -> list[int]:
+        """Volumes of each run."""
+        return [self.n_volumes]
+
+    @property
     def affine(self) -> np.ndarray:
         """4 × 4, from voxel indices to millimetres."""
         return self.header.affine
@@ -111,31 +151,6 @@ class Image:
     def mib(self) -> float:
         """Size of the raw data in MiB, as stored without compression."""
         return self.n_volumes * self.layout.volume_bytes / 2**20
-
-    @property
-    def n_voxels(self) -> int:
-        """Voxels of one volume."""
-        return self.layout.n_voxels
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the values after scaling."""
-        return self.layout.dtype
-
-    @property
-    def widest(self) -> int:
-        """Bytes of a value, stored or scaled, whichever is larger."""
-        return self.layout.widest
-
-    @property
-    def is_volume(self) -> bool:
-        """Whether it is a single 3D image."""
-        return len(self.header.shape) < 4
-
-    @property
-    def runs(self) -> tuple[Image, ...]:
-        """Itself: the one run of which it consists."""
-        return (self,)
 
 
 def inspect(path: str | Path) -> Image:
@@ -161,16 +176,6 @@ def inspect(path: str | Path) -> Image:
     image, shape = describe(Path(path), 4)
     if len(shape) != 4:
         raise UserError(f"{path} is {len(shape)}D (shape {shape}), a run must be 4D; give a time series of volumes.")
-    return image
-
-
-def inspect_run(path: str | Path) -> Image:
-    """Read the header of a run: as `inspect`, but a 3D image is a run of one volume."""
-    image, shape = describe(Path(path), 4)
-    if len(shape) not in (3, 4):
-        raise UserError(
-            f"{path} is {len(shape)}D (shape {shape}), a run must be 4D, or a single 3D volume; give a time series of volumes."
-        )
     return image
 
 

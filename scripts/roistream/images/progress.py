@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from roistream.images.image import Image
+from roistream.images.series import Series
 from roistream.images.volumes import Block
 
 logger = logging.getLogger("roistream")
@@ -13,14 +14,14 @@ logger = logging.getLogger("roistream")
 SECONDS_BETWEEN_LINES = 30
 
 
-def progress(blocks: Iterable[Block], image: Image, doing: str) -> Iterator[Block]:
+def progress(blocks: Iterable[Block], image: Image | Series, doing: str) -> Iterator[Block]:
     """Pass blocks on and show how many volumes have been done.
 
     Parameters
     ----------
     blocks : iterable of Block
         From `roistream.images.volumes.read_blocks`.
-    image : Image
+    image : Image or Series
         The image that they come from.
     doing : str
         What is being done, for the reader.

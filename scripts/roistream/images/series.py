@@ -1,38 +1,41 @@
-"""Several files as one image: runs of one grid, read one after another as if they were one file, without a copy.
+"""Several files as one image: the runs of an experiment, or the volumes of a run, one after the other along time.
 
-A series has what an `Image` has, so that whoever goes through volumes need not know which of the two it is. Its values are
-those of the file that concatenation would write: where all runs store the same type with the same scaling they are as each
-run gives them, else they are rounded to float32. A 3D image is a run of one volume.
+A series has what the engine asks of an `roistream.images.image.Image`, and is read by the same
+`roistream.images.volumes.read_blocks`. Its values are
+
+- those of its files as they are, if all store the same type with the same scaling;
+- else those values rounded to float32, as nilearn's ``concat_imgs`` would give them.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from roistream.errors import UserError
 from roistream.images.grids import corner_distance, same_grid
-from roistream.images.image import Image, inspect_run
+from roistream.images.image import Image, describe
 
 
 @dataclass(frozen=True)
 class Series:
-    """Runs of one grid as one image.
+    """Files of one grid and TR, known from their headers alone.
 
     Attributes
     ----------
     runs : tuple of Image
-        In the order of their volumes.
+        The files, in order; a 3D one counts as one volume.
     """
 
     runs: tuple[Image, ...]
 
     @property
     def path(self) -> Path:
-        """The first file, which stands for all in messages."""
+        """The first file, by which messages call the series."""
         return self.runs[0].path
 
     @property
@@ -41,68 +44,78 @@ class Series:
         return self.runs[0].grid
 
     @property
-    def affine(self) -> np.ndarray:
-        """4 × 4, from voxel indices to millimetres: the first run's."""
-        return self.runs[0].affine
-
-    @property
-    def t_r(self) -> float | None:
-        """Repetition time in seconds; None where the header says nothing."""
-        return self.runs[0].t_r
-
-    @cached_property
-    def n_volumes(self) -> int:
-        """Volumes of all runs."""
-        return sum(run.n_volumes for run in self.runs)
-
-    @property
     def n_voxels(self) -> int:
         """Voxels of one volume."""
         return self.runs[0].n_voxels
 
+    @cached_property
+    def n_volumes(self) -> int:
+        """Volumes of all files."""
+        return sum(run.n_volumes for run in self.runs)
+
     @property
+    def affine(self) -> np.ndarray:
+        """4 × 4, from voxel indices to millimetres; the first file's."""
+        return self.runs[0].affine
+
+    @property
+    def t_r(self) -> float | None:
+        """Repetition time in seconds, the first 4D file's; None where it says nothing."""
+        return next((run.t_r for run in self.runs if not run.is_volume), None)
+
+    @cached_property
     def mib(self) -> float:
         """Size of the raw data in MiB, as stored without compression."""
         return sum(run.mib for run in self.runs)
 
     @cached_property
     def same_storage(self) -> bool:
-        """Whether all runs store the same type with the same scaling; their byte orders may differ."""
-        return (
-            len({(run.layout.raw_dtype.newbyteorder("="), run.layout.slope, run.layout.inter) for run in self.runs})
-            == 1
-        )
+        """Whether all files store the same type, in whatever byte order, with the same scaling."""
+        layouts = [run.layout for run in self.runs]
+        return len({(layout.raw_dtype.newbyteorder("="), layout.slope, layout.inter) for layout in layouts}) == 1
 
     @cached_property
     def dtype(self) -> np.dtype:
-        """Type of the values that blocks have."""
+        """Type of the values."""
         if not self.same_storage:
             return np.dtype(np.float32)
-        dtypes = {run.dtype for run in self.runs}
-        return dtypes.pop() if len(dtypes) == 1 else self.runs[0].dtype.newbyteorder("=")
+        [dtype, *others] = {run.dtype for run in self.runs}
+        return dtype.newbyteorder("=") if others else dtype
 
-    @property
+    @cached_property
     def widest(self) -> int:
-        """Bytes of a value, stored or scaled or rounded, whichever is largest."""
-        return max(self.dtype.itemsize, *(run.widest for run in self.runs))
+        """Bytes of a value, stored or scaled, whichever is larger."""
+        return max(run.widest for run in self.runs)
+
+    @cached_property
+    def converts(self) -> bool:
+        """Whether reading makes other values of those that some file stores."""
+        return any(run.converts or run.dtype != self.dtype for run in self.runs)
 
     @cached_property
     def run_lengths(self) -> list[int]:
-        """Volumes of each run, as cleaning counts them: 3D images that follow each other are one run."""
-        lengths = []
-        for single, runs in groupby(self.runs, key=lambda run: run.is_volume):
-            together = [run.n_volumes for run in runs]
-            lengths += [sum(together)] if single else together
-        return lengths
+        """Volumes of each run, of which several 3D files may be one."""
+        return [sum(file.n_volumes for file in files) for files in files_by_run(self.runs)]
+
+
+def files_by_run(files: Iterable[Image]) -> list[list[Image]]:
+    """Put the files of each run together: a 4D file is a run of its own, 3D files next to each other are one."""
+    runs: list[list[Image]] = []
+    for file in files:
+        if runs and file.is_volume and runs[-1][-1].is_volume:
+            runs[-1].append(file)
+        else:
+            runs.append([file])
+    return runs
 
 
 def open_series(paths: Sequence[str | Path]) -> Series:
-    """Read the headers of the runs of an image.
+    """Read the headers of files that are one image along time.
 
     Parameters
     ----------
     paths : sequence of path
-        At least one 4D or 3D image, in order.
+        4D images or 3D volumes, in order; see `roistream.images.image.inspect`.
 
     Returns
     -------
@@ -112,11 +125,19 @@ def open_series(paths: Sequence[str | Path]) -> Series:
     Raises
     ------
     UserError
-        A file is missing, unreadable or no image of real numbers, or does not fit the first one.
+        A file is missing, unreadable, neither 4D nor 3D, or does not fit the first one.
     """
-    runs = tuple(inspect_run(path) for path in paths)
-    check_runs_fit(runs)
-    return Series(runs)
+    series = Series(tuple(inspect_run(path) for path in paths))
+    check_runs_fit(series.runs)
+    return series
+
+
+def inspect_run(path: str | Path) -> Image:
+    """Read the header of a 4D image, or of a 3D image, which is a run of one volume."""
+    image, shape = describe(Path(path), 4)
+    if len(shape) not in (3, 4):
+        raise UserError(f"{path} is {len(shape)}D (shape {shape}); give a 4D run, or 3D volumes that make one.")
+    return image
 
 
 def check_runs_fit(runs: Sequence[Image]) -> None:
@@ -125,22 +146,28 @@ def check_runs_fit(runs: Sequence[Image]) -> None:
     Raises
     ------
     UserError
-        A run's grid, affine or TR differs from the first one's; names both files and the difference.
+        A run's grid, affine or TR differs from the first one's (a 3D file has no TR); names both files and the difference.
     """
     first = runs[0]
+    first_timed = next((run for run in runs if not run.is_volume), first)
     for run in runs[1:]:
         if run.grid != first.grid:
             difference = f"the grid {run.grid} against {first.grid}"
         elif not same_grid(first.grid, first.affine, run.grid, run.affine):
             apart = corner_distance(first.grid, first.affine, run.affine)
-            difference = f"another affine, a corner is off by {apart:.4g} voxels"
-        elif (run.t_r is None) != (first.t_r is None) or abs((run.t_r or 0) - (first.t_r or 0)) > 1e-4:
-            difference = f"TR {tell_t_r(run)} against {tell_t_r(first)}"
+            difference = f"another affine, by {apart:.3g} voxels at a corner"
+        elif not run.is_volume and differs(run.t_r, first_timed.t_r):
+            first, difference = first_timed, f"TR {tell_t_r(run)} against {tell_t_r(first_timed)}"
         else:
             continue
         raise UserError(
             f"{run.path} does not fit {first.path}: {difference}; resample it, or make it an image of its own."
         )
+
+
+def differs(t_r: float | None, other: float | None) -> bool:
+    """Tell whether two TRs are not the same; one that is unset is only the same as another."""
+    return (t_r is None) != (other is None) or abs((t_r or 0) - (other or 0)) > 1e-4
 
 
 def tell_t_r(run: Image) -> str:

@@ -1,4 +1,4 @@
-"""Read and write 4D images block by block, in flat memory.
+"""Read 4D images, or series of them, block by block, in flat memory.
 
 The contract, which tests/unit/test_volumes.py checks against nibabel:
 
@@ -7,6 +7,7 @@ The contract, which tests/unit/test_volumes.py checks against nibabel:
   the last bit, for NIfTI-1 and -2, single files and header/image pairs, plain or compressed, either byte order.
 - A buffer is bounded by a budget in bytes, not by a number of volumes: a block holds many small volumes, or one volume,
   or a part of one large volume.
+- A series of files is read like one, without a copy of it; see `roistream.images.series` for its values.
 - A file that ends early or is damaged raises a `UserError` that names the file, the volumes expected and those reached.
   The check sums of a compressed file are verified before the last block has been followed by the end of the iteration.
 """
@@ -14,21 +15,20 @@ The contract, which tests/unit/test_volumes.py checks against nibabel:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from roistream.errors import UserError
 from roistream.images.files import DAMAGE, open_stream
 from roistream.images.image import Image, VolumeLayout, inspect_volume
-from roistream.images.values import as_float32
-
-if TYPE_CHECKING:
-    from roistream.images.series import Series
+from roistream.images.series import Series
 
 BLOCK_BYTES = 4 * 2**20
 """Default budget of one block of raw data: three volumes of ADHD's size; more gains hardly any time."""
@@ -80,12 +80,12 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_blocks(image: Image | Series, max_bytes: int = BLOCK_BYTES, whole_volumes: bool = False) -> Iterator[Block]:
-    """Go through an image once, from the first volume to the last; through the runs of a series one after another.
+    """Go through an image once, from the first volume to the last.
 
     Parameters
     ----------
     image : Image or Series
-        From `inspect` or `open_series`.
+        From `inspect`, or from `roistream.images.series.open_series`.
     max_bytes : int
         Budget of the values of one block, stored or scaled, whichever is larger. Two buffers for each may exist: the next
         block is read by a thread while this one is worked on.
@@ -95,27 +95,26 @@ def read_blocks(image: Image | Series, max_bytes: int = BLOCK_BYTES, whole_volum
     Yields
     ------
     Block
-        In order, without gaps.
+        In order, without gaps; of the type ``image.dtype``. No block has volumes of two files.
 
     Raises
     ------
     UserError
-        The file ends early or is damaged.
+        A file ends early or is damaged, or its values do not fit into the series' type.
     """
-    blocks = run_after_run(image, max_bytes, whole_volumes)
     size = image.n_volumes * image.n_voxels * image.widest
-    yield from blocks if size <= max_bytes else read_ahead(blocks)
+    with closing(blocks_of_runs(image, max_bytes, whole_volumes)) as blocks:
+        yield from blocks if size <= max_bytes else read_ahead(blocks)
 
 
-def run_after_run(image: Image | Series, max_bytes: int, whole_volumes: bool) -> Iterator[Block]:
-    """Go through the runs of an image; their values all get its type."""
-    first_volume, dtype = 0, image.dtype
+def blocks_of_runs(image: Image | Series, max_bytes: int, whole_volumes: bool) -> Iterator[Block]:
+    """Go through the files one after the other, all with the same buffers; see `read_blocks`."""
+    first_volume = 0
+    buffers = make_buffers([run.layout for run in image.runs], max_bytes, whole_volumes)
     for run in image.runs:
         with open_stream(run.data_path) as stream:
-            for block in stream_blocks(stream, run.layout, str(run.path), max_bytes, whole_volumes):
-                values = block.values
-                if values.dtype != dtype:  # another type or only another byte order
-                    values = as_float32(values, run.path) if dtype == np.float32 else values.astype(dtype)
+            for block in stream_blocks(stream, run.layout, str(run.path), max_bytes, whole_volumes, buffers):
+                values = as_type(block.values, image.dtype, run.path)
                 yield Block(first_volume + block.first_volume, block.first_voxel, values)
         first_volume += run.n_volumes
 
@@ -129,15 +128,65 @@ def read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
             yield block
 
 
-def read_stored(image: Image, max_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+def read_stored(image: Image | Series, max_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
     """Go through an image like `read_blocks`, but give the values as they are stored, without scaling; little-endian."""
-    unscaled = replace(image, layout=replace(image.layout, slope=1.0, inter=0.0))
-    for block in read_blocks(unscaled, max_bytes):
+    unscaled = [replace(run, layout=replace(run.layout, slope=1.0, inter=0.0)) for run in image.runs]
+    for block in read_blocks(Series(tuple(unscaled)), max_bytes):
         yield replace(block, values=block.values.astype(block.values.dtype.newbyteorder("<"), copy=False))
 
 
+def as_type(values: np.ndarray, dtype: np.dtype, name: str | Path) -> np.ndarray:
+    """Give values the type of the series that they belong to: another byte order, or rounded to float32."""
+    if values.dtype == dtype:
+        return values
+    return as_float32(values, name) if dtype == np.float32 else values.astype(dtype)
+
+
+def as_float32(values: np.ndarray, name: str | Path = "The image") -> np.ndarray:
+    """Round to float32, in native byte order and C order.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Of any real type.
+    name : str or path
+        What the message calls their origin.
+
+    Raises
+    ------
+    UserError
+        A value is beyond float32's range; it would become infinite.
+    """
+    try:
+        with np.errstate(over="raise"):
+            return np.ascontiguousarray(values, np.float32)
+    except FloatingPointError:
+        raise UserError(f"{name} holds values beyond the range of float32 (3.4e38); rescale it.") from None
+
+
+def make_buffers(layouts: Sequence[VolumeLayout], max_bytes: int, whole_volumes: bool) -> Iterator[np.ndarray]:
+    """Make what blocks of files are read into by turns: bytes, as many as the largest block has."""
+    shapes = [block_shape(layout, max_bytes, whole_volumes) for layout in layouts]
+    sizes = [math.prod(shape) * layout.raw_dtype.itemsize for shape, layout in zip(shapes, layouts, strict=True)]
+    single = len(layouts) == 1 and shapes[0] == (layouts[0].n_volumes, layouts[0].n_voxels)
+    aligned = -(-max(sizes) // 64) * 64
+    return itertools.cycle(np.empty((1 if single else 2, aligned), np.uint8))
+
+
+def block_shape(layout: VolumeLayout, max_bytes: int, whole_volumes: bool) -> tuple[int, int]:
+    """Tell how many volumes and how many voxels of each a block has at most."""
+    n_values = max(1, max_bytes // layout.widest)
+    n_volumes = min(max(1, n_values // layout.n_voxels), layout.n_volumes)
+    return n_volumes, layout.n_voxels if whole_volumes else min(n_values, layout.n_voxels)
+
+
 def stream_blocks(
-    stream: BinaryIO, layout: VolumeLayout, name: str, max_bytes: int = BLOCK_BYTES, whole_volumes: bool = False
+    stream: BinaryIO,
+    layout: VolumeLayout,
+    name: str,
+    max_bytes: int = BLOCK_BYTES,
+    whole_volumes: bool = False,
+    buffers: Iterator[np.ndarray] | None = None,
 ) -> Iterator[Block]:
     """Go through the volumes of a forward-only binary stream; see `read_blocks`.
 
@@ -151,18 +200,17 @@ def stream_blocks(
         How errors call the stream.
     max_bytes, whole_volumes
         As in `read_blocks`.
+    buffers : iterator, optional
+        From `make_buffers`, where other streams are read into them as well.
     """
-    values_per_block = max(1, max_bytes // layout.widest)
-    per_block = max(1, values_per_block // layout.n_voxels)
-    voxels = layout.n_voxels if whole_volumes else min(values_per_block, layout.n_voxels)
-    n_buffers = 1 if per_block >= layout.n_volumes and voxels == layout.n_voxels else 2
-    buffers = itertools.cycle(np.empty((n_buffers, min(per_block, layout.n_volumes) * voxels), layout.raw_dtype))
+    per_block, voxels = block_shape(layout, max_bytes, whole_volumes)
+    buffers = buffers or make_buffers([layout], max_bytes, whole_volumes)
     skip(stream, layout.offset, name, layout)
     for first_volume in range(0, layout.n_volumes, per_block):
         n_volumes = min(per_block, layout.n_volumes - first_volume)
         for first_voxel in range(0, layout.n_voxels, voxels):
             n_voxels = min(voxels, layout.n_voxels - first_voxel)
-            raw = next(buffers)[: n_volumes * n_voxels]
+            raw = next(buffers)[: n_volumes * n_voxels * layout.raw_dtype.itemsize].view(layout.raw_dtype)
             filled = fill(stream, memoryview(raw).cast("B"), name, layout, first_volume)
             if filled < raw.nbytes:
                 raise truncated(name, layout, first_volume + filled // layout.volume_bytes)

@@ -65,7 +65,7 @@ def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO]:
 
 
 def new_header(
-    grid: tuple[int, ...], dtype: np.dtype | type, affine: np.ndarray, t_r: float | None = None
+    grid: tuple[int, ...], dtype: np.dtype | type, affine: np.ndarray, t_r: float | None = None, version: int = 1
 ) -> Nifti1Header:
     """Make a header for `write_image`: millimetres, seconds, no scaling.
 
@@ -79,10 +79,12 @@ def new_header(
         4 × 4, in mm.
     t_r : float, optional
         Repetition time in seconds.
+    version : {1, 2}
+        Of the standard, at least: the second keeps affine and scaling in float64.
     """
     from nibabel import Nifti1Header, Nifti2Header, affines
 
-    kind = Nifti1Header if max(grid) <= np.iinfo(np.int16).max else Nifti2Header
+    kind = Nifti1Header if version == 1 and max(grid) <= np.iinfo(np.int16).max else Nifti2Header
     header = kind(endianness="<")
     header.set_data_shape(grid)
     header.set_data_dtype(np.dtype(dtype))
@@ -108,8 +110,9 @@ def header_like(image: Image, n_volumes: int, dtype: np.dtype, slope: float = 1.
     slope, inter : float
         Its scaling.
     """
-    header = new_header((*image.grid, n_volumes), dtype, image.affine, image.t_r)
     model = as_nibabel(image.header.start)
+    version = 2 if int(model["sizeof_hdr"]) == 540 else 1
+    header = new_header((*image.grid, n_volumes), dtype, image.affine, image.t_r, version)
     about_the_data = {
         "sizeof_hdr",
         "magic",

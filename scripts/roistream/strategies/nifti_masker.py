@@ -11,7 +11,7 @@ from nilearn.maskers import NiftiMasker
 
 from roistream.cleaning.options import Cleaning
 from roistream.errors import UserError
-from roistream.images.values import as_float32
+from roistream.images.volumes import as_float32
 from roistream.regions.masks import Mask
 
 

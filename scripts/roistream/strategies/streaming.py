@@ -18,8 +18,7 @@ from roistream.cleaning.signals import clean_time_series, finite_values, report_
 from roistream.images.image import Image, inspect
 from roistream.images.progress import progress
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth
-from roistream.images.values import as_float32
-from roistream.images.volumes import Block, read_blocks
+from roistream.images.volumes import Block, as_float32, read_blocks
 from roistream.regions.masks import Mask
 
 SCRATCH = ".partial-stream-"

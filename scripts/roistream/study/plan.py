@@ -220,7 +220,7 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
         study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
         runs = list(table.values())
     else:
-        study = runs = read_runs_table(config["dataset"], schemas["runs"], inspect_files=check)
+        study = runs = read_runs_table(config["dataset"], schemas["runs"], inspect_runs=check)
     images = by_image(study)
     plan = Plan(config, by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()})
     if check:

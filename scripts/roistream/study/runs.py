@@ -11,9 +11,10 @@ from roistream.cleaning.confounds import count_confounds
 from roistream.errors import UserError
 from roistream.images.files import files_of
 from roistream.images.grids import grid_id
-from roistream.images.image import Image, inspect_run
-from roistream.images.series import check_runs_fit
+from roistream.images.image import Image
+from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
+from roistream.study.tables import read_rows
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Run:
     grid: str | None = None
 
 
-def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_files: bool = True) -> list[Run]:
+def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True) -> list[Run]:
     """Read and check a runs table.
 
     Parameters
@@ -53,7 +54,7 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_files: 
         TSV. Paths in it are absolute or relative to the table.
     schema : mapping
         JSON schema of one row: a closed object whose properties, the columns, have descriptions.
-    inspect_files : bool
+    inspect_runs : bool
         Also look whether each file exists, each run is a readable 4D image that fits the others of its image, and each
         table of confounds has a row for each volume. Of the runs only headers are read.
 
@@ -80,11 +81,11 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_files: 
         if row.get("run"):
             run = as_run(row, path.parent)
             # Another spelling of a path, or a link, is the same file; a pair has two names.
-            file = (os.path.realpath if inspect_files else os.path.abspath)(files_of(run.path)[0])
+            file = (os.path.realpath if inspect_runs else os.path.abspath)(files_of(run.path)[0])
             before = first_lines.setdefault((run.image, file), line)
             if before != line:
                 found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
-            elif inspect_files:
+            elif inspect_runs:
                 run, more = look_at_run(run, first_images)
                 found += more
             runs.append(run)
@@ -93,30 +94,6 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_files: 
         number = "1 problem; correct it" if len(problems) == 1 else f"{len(problems)} problems; correct them"
         raise UserError(f"The runs table {path} has {number}:\n" + "\n".join(problems))
     return runs
-
-
-def list_images(path: str | Path) -> list[str]:
-    """List the images of a runs table, in order; nothing else of it is looked at."""
-    columns, rows = read_rows(Path(path))
-    if "image" not in columns:
-        raise UserError(f"The runs table {path} lacks the column 'image'; give the table of the study.")
-    place = columns.index("image")
-    return list(dict.fromkeys(row[place] for _, row in rows if len(row) > place))
-
-
-def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Read a TSV: its columns, and its rows with the number of their last line; empty lines are no rows."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, delimiter="\t", strict=True)
-            columns = next(reader, [])
-            return columns, [(reader.line_num, [value.strip() for value in row]) for row in reader if row]
-    except FileNotFoundError:
-        raise UserError(f"The runs table {path} does not exist; check the config key 'dataset'.") from None
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(
-            f"The runs table {path} is not readable as tab-separated text ({error}); save it as TSV."
-        ) from error
 
 
 def check_columns(path: Path, columns: Sequence[str], schema: Mapping[str, Any]) -> None:
@@ -197,15 +174,19 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
     return run, problems
 
 
-def write_run_lengths(runs: Sequence[Image], path: str | Path) -> None:
-    """Write where each run lies in the concatenated image: columns ``run``, ``first_volume``, ``n_volumes``."""
+def write_run_lengths(files: Sequence[Image], path: str | Path) -> None:
+    """Write where each run lies in the concatenated image: columns ``run``, ``first_volume``, ``n_volumes``.
+
+    3D files next to each other are one run, which has the name of the first.
+    """
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(["run", "first_volume", "n_volumes"])
         first_volume = 0
-        for run in runs:
-            writer.writerow([run.path, first_volume, run.n_volumes])
-            first_volume += run.n_volumes
+        for run in files_by_run(files):
+            n_volumes = sum(file.n_volumes for file in run)
+            writer.writerow([run[0].path, first_volume, n_volumes])
+            first_volume += n_volumes
 
 
 def read_run_lengths(path: str | Path) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from roistream.cleaning.options import Cleaning
 from roistream.cleaning.signals import clean_time_series, finite_values
-from roistream.images.values import as_float32
+from roistream.images.volumes import as_float32
 from roistream.memory.predict_timeseries import CLEANED_MIB
 from roistream.outputs import whole_file
 from roistream.regions.coverage import Region

@@ -1,0 +1,30 @@
+"""The text of a runs table, before anything is made of it."""
+
+import csv
+from pathlib import Path
+
+from roistream.errors import UserError
+
+
+def list_images(path: str | Path) -> list[str]:
+    """List the images of a runs table, in order; nothing else of it is looked at."""
+    columns, rows = read_rows(Path(path))
+    if "image" not in columns:
+        raise UserError(f"The runs table {path} lacks the column 'image'; give the table of the study.")
+    place = columns.index("image")
+    return list(dict.fromkeys(row[place] for _, row in rows if len(row) > place))
+
+
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read a TSV: its columns, and its rows with the number of their last line; empty lines are no rows."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, delimiter="\t", strict=True)
+            columns = next(reader, [])
+            return columns, [(reader.line_num, [value.strip() for value in row]) for row in reader if row]
+    except FileNotFoundError:
+        raise UserError(f"The runs table {path} does not exist; check the config key 'dataset'.") from None
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise UserError(
+            f"The runs table {path} is not readable as tab-separated text ({error}); save it as TSV."
+        ) from error
