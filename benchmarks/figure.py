@@ -1,6 +1,7 @@
 """The figure of the report."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.style
@@ -8,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.rows import FLOORS, middle, named, seconds
+from benchmarks.rows import middle, named, seconds
 from roistream.figures.style import GRID, INK, STYLE, count, format_value, strategy_colour
 from roistream.strategies import STRATEGIES
 
-PEER = "NiftiLabelsMasker"
 NEUTRAL = "#777777"
 
 
@@ -27,7 +27,7 @@ def write_figure(results: dict, png: Path, svg: Path) -> None:
 
 @matplotlib.style.context(STYLE)
 def draw_figure(results: dict) -> Figure:
-    """Draw peaks and wall times of all methods, and the growth of `stream`.
+    """Draw peaks and wall times of averaging an atlas and of the reference's methods, and the growth of `stream`.
 
     Parameters
     ----------
@@ -37,82 +37,124 @@ def draw_figure(results: dict) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        With three axes.
+        With five axes.
     """
     image, size = results["image"], results["size"]
-    figure = Figure(figsize=(13, 4.8), dpi=150, layout="constrained")
+    means, strategies = label_lines(results), strategy_lines(results)
+    figure = Figure(figsize=(13, 8), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, wspace=0.02)
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.02, hspace=0.04)
     figure.suptitle(
-        f"{count(size['n_regions'], 'region')} from {image['n_volumes']:,} volumes"
-        f" ({image['raw_mib']:,.0f} MiB, {image['file_mib']:,.0f} MiB as .nii.gz) with {count(size['n_jobs'], 'parallel job')}",
+        "Memory and time of region time series\n"
+        "from images of 61 × 73 × 61 voxels",
         fontsize=13,
         fontweight="bold",
         color=INK,
     )
-    memory_axes, time_axes, growth_axes = figure.subplots(1, 3, width_ratios=(1, 1, 1))
-    rows = named(results["strategies"])
-    order = [*STRATEGIES, *[name for name in (PEER, *reversed(FLOORS)) if name in rows]]
-    draw_dots(memory_axes, [rows[name] for name in order], "peak_pss_mib")
-    draw_dots(time_axes, [rows[name] for name in order], "wall_s")
-    memory_axes.set_yticks(range(len(order)), order)
-    time_axes.set_yticks(range(len(order)), [""] * len(order))
-    for label in memory_axes.get_yticklabels():
-        label.set_fontweight("bold" if label.get_text() == "stream" else "normal")
-    for name in [name for name in FLOORS if name in rows][:1]:
-        time_axes.axvline(middle(rows[name], "wall_s"), color=NEUTRAL, linewidth=1.5, linestyle="--", zorder=0)
-    draw_growth(growth_axes, results["growth"])
-    for axes, name, unit in (
-        (memory_axes, "Peak memory", "PSS of the process tree, MiB (log scale)"),
-        (time_axes, "Wall time", "seconds (log scale)"),
-        (growth_axes, "stream on longer images", "raw size of the image, MiB"),
+    left, right = figure.subfigures(1, 2, width_ratios=(2.3, 1))
+    panels = left.subplots(2, 2, height_ratios=(len(means) + 1, len(strategies) + 1), sharex="col")
+    regions, jobs = count(size["n_regions"], "region"), count(size["n_jobs"], "job")
+    for row, lines, what in (
+        (panels[0], means, f"The mean of each region, {image['n_volumes']:,} volumes\n"),
+        (panels[1], strategies, f"Every voxel of {regions} by {jobs}, {image['n_volumes']:,} volumes\n"),
     ):
-        axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
-        if axes is not growth_axes:
+        keys, names = ("peak_pss_mib", "wall_s"), (f"{what}peak memory", "wall time")
+        for axes, key, name in zip(row, keys, names, strict=True):
+            draw_dots(axes, lines, key)
+            axes.set_xlim(*reach([*means, *strategies], key))
+            finish(axes, name)
             axes.set_title("← lower is better", loc="right", fontsize=9, color=INK)
-        axes.set_xlabel(unit, color=INK)
-        axes.tick_params(which="both", colors=INK, length=0)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.spines["bottom"].set_color(INK)
+        row[0].set_yticks(range(len(lines)), [line.name for line in lines])
+        row[1].set_yticks(range(len(lines)), [""] * len(lines))
+        for label, line in zip(row[0].get_yticklabels(), lines, strict=True):
+            label.set_fontweight("bold" if line.ours else "normal")
+    for axes, name in zip(panels[1], ("PSS of the process tree, MiB (log scale)", "seconds (log scale)"), strict=True):
+        axes.set_xlabel(name, color=INK)
+    growth_axes = right.subplots()
+    draw_growth(growth_axes, results["growth"])
+    finish(growth_axes, f"stream on longer images\nevery voxel of {regions}")
+    growth_axes.set_xlabel("raw size of the image, MiB", color=INK)
     return figure
 
 
-def draw_dots(axes: Axes, rows: Sequence[dict], key: str) -> None:
+@dataclass(frozen=True)
+class Line:
+    """A line of a panel: its name, the measured row, its colour, and whether it is what we would have people use."""
+
+    name: str
+    row: dict
+    colour: str
+    ours: bool = False
+
+
+def label_lines(results: dict) -> list[Line]:
+    """List what is drawn of the means of an atlas: without and with cleaning, other programs, decompression alone."""
+    rows, cleaned = named(results["label_means"]), named(results["label_cleaning"])
+    ours = strategy_colour("stream")
+    lines = [
+        Line("roistream, 64 regions", rows["extract_timeseries.py, 64 labels"], ours, ours=True),
+        Line("… 444 regions", rows["extract_timeseries.py, 444 labels"], ours),
+        Line("… 64 regions, cleaned", cleaned["extract_timeseries.py"], ours),
+        Line("NiftiLabelsMasker, 64 regions", rows["NiftiLabelsMasker, 64 labels"], NEUTRAL),
+        Line("… cleaned", cleaned["NiftiLabelsMasker"], NEUTRAL),
+    ]
+    for name, row in (
+        ("Workbench, 1 region", "wb_command -volume-stats, 1 region"),
+        ("MRtrix3, 1 region", "mrstats -mask, 1 region"),
+        ("igzip -dc, no region", "igzip -dc"),
+    ):
+        if row in rows:
+            lines.append(Line(name, rows[row], NEUTRAL))
+    return lines
+
+
+def strategy_lines(results: dict) -> list[Line]:
+    """List the strategies."""
+    rows = named(results["strategies"])
+    return [Line(name, rows[name], strategy_colour(name), name == "stream") for name in STRATEGIES]
+
+
+def draw_dots(axes: Axes, lines: Sequence[Line], key: str) -> None:
     """Draw a dot for each method at its median, with its value and a line from minimum to maximum.
 
     Dots, not bars: on a logarithmic axis the length of a bar has no meaning.
     """
     axes.set_xscale("log")
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
-    for position, row in enumerate(rows):
-        known = row["name"] in STRATEGIES
-        colour = strategy_colour(row["name"]) if known else NEUTRAL
-        values = [run[key] or 0.0 for run in row["runs"]]
+    for position, line in enumerate(lines):
+        values = [run[key] or 0.0 for run in line.row["runs"]]
         axes.axhline(position, color=GRID, linewidth=0.8, zorder=0)
-        axes.plot([min(values), max(values)], [position, position], color=colour, linewidth=2.5)
-        axes.plot(
-            middle(row, key),
-            position,
-            marker="o",
-            markersize=9,
-            color=colour,
-            markerfacecolor=colour if known else "white",
-        )
+        axes.plot([min(values), max(values)], [position, position], color=line.colour, linewidth=2.5)
+        face = "white" if line.colour == NEUTRAL else line.colour
+        place = middle(line.row, key)
+        axes.plot(place, position, marker="o", markersize=9, color=line.colour, markerfacecolor=face)
         axes.annotate(
-            seconds(middle(row, key)) if key == "wall_s" else format_value(middle(row, key)),
+            seconds(place) if key == "wall_s" else format_value(place),
             (max(values), position),
             (9, 0),
             textcoords="offset points",
             verticalalignment="center",
             color=INK,
-            fontweight="bold" if row["name"] == "stream" else "normal",
+            fontweight="bold" if line.ours else "normal",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
-    every = [run[key] for row in rows for run in row["runs"] if run[key]]
-    axes.set_xlim(min(every) / 1.5, max(every) * 6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+
+
+def reach(lines: Sequence[Line], key: str) -> tuple[float, float]:
+    """Give the ends of a logarithmic axis for all panels above each other, with room for the values."""
+    every = [run[key] for line in lines for run in line.row["runs"] if run[key]]
+    return min(every) / 1.5, max(every) * 8
+
+
+def finish(axes: Axes, name: str) -> None:
+    """Give a panel its title, and take away what it does not need."""
+    axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK)
+    axes.tick_params(which="both", colors=INK, length=0)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(INK)
 
 
 def draw_growth(axes: Axes, rows: Sequence[dict]) -> None:

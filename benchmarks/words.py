@@ -8,7 +8,7 @@ from benchmarks.study_words import word_cleaning, word_dry_runs, word_labels, wo
 INTRODUCTION = """\
 # Benchmark
 
-{warning}![Peak memory and wall time of the strategies, and how the peak of stream grows](benchmark.png)
+{warning}![Peak memory and wall time of averaging regions, of the strategies, and how the peak of stream grows](benchmark.png)
 
 Made by `make benchmark` on {date}; the raw figures are in [benchmark.json](benchmark.json).
 
@@ -28,7 +28,10 @@ the embedded default's simulated subjects, {n_subjects} of them, with runs as lo
   wall times of those three are too long by up to a tenth, which is why they are looked at less often.
 - `mmap` works on an uncompressed copy, and the making of that copy ([below](#the-other-steps-of-the-workflow)) is not
   in its wall time.
-- `NiftiLabelsMasker` does less than the strategies, one mean for each region, but of all 64 regions in one pass.
+- Compare like with like: `NiftiLabelsMasker` and `extract_timeseries.py` give one mean for each region, of all regions in one
+  pass; the strategies give every voxel of a few regions, and all but `stream` do it as the reference does, by workers that
+  each need the image.
+- Cleaning takes libraries and time: figures without and with it stand side by side, and are not interchangeable.
 - The simulated data compress as the real ones do: zeros outside the brain, noise inside. Data that compress better are
   decompressed faster.
 - A page of a library that other programs have loaded, too, counts for each of them in part: beside other Python
