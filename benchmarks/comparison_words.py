@@ -21,8 +21,8 @@ def word_strategies(results: dict) -> str:
     columns = ["method", "peak PSS, MiB", "peak RSS, MiB", "/dev/shm, MiB", "wall, s", f"wall / `{floor['name']}`"]
     return (
         f"## The comparison: every voxel of {count(size['n_regions'], 'region')}, {count(size['n_jobs'], 'job')}\n\n"
-        "What nilearn's example `plot_mask_large_fmri` compares: each worker extracts one region after the other. A single pass of\n"
-        "`NiftiLabelsMasker`, which gives means only, stands beside it.\n"
+        "What nilearn's example `plot_mask_large_fmri` compares: each worker extracts one region after the other.\n"
+        "A single pass of `NiftiLabelsMasker`, which gives means only, stands beside it.\n"
         "`gzip -dc` and `igzip -dc` decompress the same image to `/dev/null`: the floor for whoever reads a `.nii.gz`.\n\n"
         + table(columns, cells)
     )

@@ -45,8 +45,7 @@ def draw_figure(results: dict) -> Figure:
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.02, hspace=0.04)
     figure.suptitle(
-        "Memory and time of region time series\n"
-        "from images of 61 × 73 × 61 voxels",
+        "Memory and time of region time series\nfrom images of 61 × 73 × 61 voxels",
         fontsize=13,
         fontweight="bold",
         color=INK,
