@@ -186,14 +186,9 @@ class Bench:
         words += ["--masks", *masks, "--out", out, "--n-jobs", n_jobs or self.size.n_jobs, *options]
         return Command(words, [image], out, SELDOM_S if strategy in SELDOM else INTERVAL_S)
 
-    def function(self, name: str, reads: Sequence[Path] = (), outputs: dict | None = None, **arguments) -> Command:
-        """Word the call of the function of a rule's script; `outputs` are arguments too, names in the folder of its results."""
-        out = self.folder(name)
-        for key, names in (outputs or {}).items():
-            arguments[key] = out / names if isinstance(names, str) else [out / each for each in names]
-        code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from pathlib import PosixPath; "
-        code += f"from {name} import {name}; {name}(**{arguments!r})"
-        return Command([sys.executable, "-c", code], reads, out)
+    def script(self, name: str, reads: Sequence[Path], *options) -> Command:
+        """Word the call of the script of a rule; its results go below the folder of its name."""
+        return Command([sys.executable, SCRIPTS / f"{name}.py", *options], reads, self.folder(name))
 
     def folder(self, name: str) -> Path:
         """Give the folder of a command's results."""

@@ -4,7 +4,7 @@ An experiment is a function that words commands and gives the rows that `Bench.r
 """
 
 from benchmarks.bench import QUICK, Bench, Limit, same_time_series
-from benchmarks.data import Data, temporary_copy
+from benchmarks.data import Data, concatenate_runs, temporary_copy
 from benchmarks.peers import concat_imgs, decompression, labels_masker
 from roistream.strategies import STRATEGIES
 
@@ -58,10 +58,9 @@ def cleaning(bench: Bench, data: Data) -> list[dict]:
 
 def concatenation(bench: Bench, data: Data) -> list[dict]:
     """Put the runs into one image, by nilearn's function and by our own."""
-    outputs = {"image": "image.nii.gz", "run_lengths": "runs.tsv"}
     commands = {
         "concat_imgs": concat_imgs(bench, data.runs),
-        "concatenate_runs": bench.function("concatenate_runs", data.runs, outputs, runs=data.runs),
+        "concatenate_runs": concatenate_runs(bench, data.runs),
     }
     return bench.rounds("concatenation", commands)
 

@@ -17,6 +17,8 @@ from roistream.strategies import STRATEGIES
 
 logger = logging.getLogger("roistream")
 
+IMAGE = "large_fmri_bold.nii.gz"
+
 
 @dataclass(frozen=True)
 class Atlas:
@@ -96,20 +98,20 @@ def prepare(bench: Bench) -> Data:
     run_workflow(folder, targets, n_subjects=size.n_subjects, n_volumes=n_volumes, resolution=64, regions="all")
     # The masks depend on the image's grid alone: two volumes will do.
     run_workflow(finer, targets[1:], n_subjects=1, n_volumes=2, resolution=444, regions="all")
-    image = folder / results / "large_fmri_bold.nii.gz"
+    image = folder / results / IMAGE
     rows = read_rows(folder / targets[0])
     runs = [folder / row["run"] for row in rows]
 
     def other_length(folder: str, parts: Sequence[Path]) -> Path:
-        path = bench.workdir / folder / image.name
+        path = bench.workdir / folder / IMAGE
         if outdated(path, image):
-            make(bench.function("concatenate_runs", runs=parts, image=path, run_lengths=path.with_name("runs.tsv")))
+            make(concatenate_runs(bench, parts, path.parent))
         return path
 
     def decompressed(folder: str, compressed: Path) -> Path:
         path = bench.workdir / folder / image.name.removesuffix(".gz")
         if outdated(path, compressed):
-            make(bench.function("decompress_image", compressed=compressed, plain=path))
+            make(bench.script("decompress_image", [], compressed, path))
         return path
 
     longer = {factor: other_length(f"times-{factor}", runs * factor) for factor in size.factors}
@@ -189,6 +191,13 @@ def join_tables(tables: Iterable[Path], path: Path) -> Path:
     return path
 
 
+def concatenate_runs(bench: Bench, runs: Sequence[Path], folder: Path | None = None) -> Command:
+    """Word the concatenation of runs, into a folder of its own by default."""
+    out = folder or bench.folder("concatenate_runs")
+    options = ["--runs", *runs, "--image", out / IMAGE, "--run-lengths", out / "runs.tsv"]
+    return bench.script("concatenate_runs", runs, *options)
+
+
 def run_workflow(folder: Path, targets: Sequence[Path], **config) -> None:
     """Run Snakemake with the embedded default's config but for a few keys."""
     logger.info("Preparing the data in %s.", folder)
@@ -223,7 +232,7 @@ def temporary_copy(bench: Bench, image: Path, mib: float) -> Iterator[Path | Non
         yield None
         return
     try:
-        make(bench.function("decompress_image", compressed=image, plain=plain))
+        make(bench.script("decompress_image", [], image, plain))
         yield plain
     finally:
         plain.unlink(missing_ok=True)

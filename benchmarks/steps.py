@@ -4,9 +4,11 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.bench import SCRIPTS, Bench, Command
-from benchmarks.data import Data
+from benchmarks.data import Data, concatenate_runs
 from roistream.strategies import STRATEGIES
 
 ASKED = re.compile(r"^(?:local)?rule (\w+):\n(?: {4}.*\n)*? {4}resources: .*?mem_mb=(\d+)", re.MULTILINE)
@@ -21,26 +23,31 @@ def steps(bench: Bench, data: Data) -> list[dict]:
     for name in STRATEGIES:
         summaries.append(bench.workdir / f"memory-{name}.json")
         summaries[-1].write_text(json.dumps({"strategy": name, **entries}))
-    subject = {"subject": data.runs[0].parent.name, "n_volumes": bench.size.n_volumes, "seed": 0}
-    figures = {"table": "comparison.tsv", "png": "comparison.png", "svg": "comparison.svg"}
-    place, split = bench.folder("place_atlas"), bench.folder("split_masks")
-    placing = ["--atlas", data.atlas.original, "--like", data.image, "--out", place / "dseg.nii.gz"]
-    placing += ["--table", place / "regions.tsv", "--coverage", place / "coverage.npy"]
-    splitting = ["--atlas", data.atlas.labels, "--regions", data.atlas.regions, "--masks", split]
-    splitting += ["--out-atlas", split / "atlas.nii.gz", "--out-regions", split / "regions.tsv"]
-    image = {"compressed": data.image}
+
+    def step(name: str, *options, reads: Sequence[Path] = (), **outputs: str) -> Command:
+        named = [
+            word for key, file in outputs.items() for word in (f"--{key.replace('_', '-')}", bench.folder(name) / file)
+        ]
+        return bench.script(name, reads, *options, *named)
+
+    seed = ["--seed", 0]
+    subject = ["--subject", data.runs[0].parent.name, *seed]
+    if bench.size.n_volumes:
+        subject += ["--n-volumes", bench.size.n_volumes]
+    place = ["--atlas", data.atlas.original, "--like", data.image]
+    placed = {"out": "atlas.nii.gz", "table": "regions.tsv", "coverage": "coverage.npy"}
+    split = ["--atlas", data.atlas.labels, "--regions", data.atlas.regions]
+    copied = {"masks": "", "out_atlas": "atlas.nii.gz", "out_regions": "regions.tsv"}
+    compare = ["--image", "large_fmri", "--summaries", *summaries]
+    plain = bench.folder("decompress_image") / "image.nii"
     commands = {
-        "simulate_adhd": bench.function(
-            "simulate_adhd", [], {"run": "run.nii.gz", "confounds": "confounds.csv"}, **subject
-        ),
-        "simulate_atlas": bench.function("simulate_atlas", [], {"atlas": "atlas.nii.gz"}, n_parcels=64, seed=0),
-        "concatenate_runs": bench.function(
-            "concatenate_runs", data.runs, {"image": "image.nii.gz", "run_lengths": "runs.tsv"}, runs=data.runs
-        ),
-        "place_atlas": Command([sys.executable, SCRIPTS / "place_atlas.py", *placing], [], place),
-        "split_masks": Command([sys.executable, SCRIPTS / "split_masks.py", *splitting], [], split),
-        "decompress_image": bench.function("decompress_image", [data.image], {"plain": "image.nii"}, **image),
-        "compare_memory": bench.function("compare_memory", [], figures, summaries=summaries, image="large_fmri"),
+        "simulate_adhd": step("simulate_adhd", *subject, run="run.nii.gz", confounds="confounds.csv"),
+        "simulate_atlas": step("simulate_atlas", "--n-parcels", 64, *seed, atlas="atlas.nii.gz"),
+        "concatenate_runs": concatenate_runs(bench, data.runs),
+        "place_atlas": step("place_atlas", *place, **placed),
+        "split_masks": step("split_masks", *split, **copied),
+        "decompress_image": step("decompress_image", data.image, plain, reads=[data.image]),
+        "compare_memory": step("compare_memory", *compare, table="table.tsv", png="figure.png", svg="figure.svg"),
     }
     rows, asked = bench.rounds("steps", commands), asked_memory(bench)
     return [row | {"asked_mib": asked.get(row["name"])} for row in rows]

@@ -1,8 +1,11 @@
-"""Rule compare_memory: put the strategies' memory summaries into one table and one figure."""
+#!/usr/bin/env python3
+"""Put the strategies' memory summaries into one table and one figure."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from roistream.command_line import add_log_option
 from roistream.figures.comparison import write_figure
 from roistream.memory.summaries import read_summaries, write_table
 from roistream.outputs import whole_file
@@ -34,12 +37,26 @@ def compare_memory(summaries: Sequence[Path], table: Path, png: Path, svg: Path,
         write_figure(rows, image, whole_png, whole_svg)
 
 
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `compare_memory`, and ``log``."""
+    parser = argparse.ArgumentParser(description="Compare the memory and wall time of the strategies on one image.")
+    parser.add_argument(
+        "--summaries",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="JSON",
+        help="memory.json of each strategy, in order",
+    )
+    parser.add_argument("--image", required=True, metavar="NAME", help="name of the image, for the title")
+    parser.add_argument("--table", required=True, type=Path, metavar="TSV", help="table to write")
+    parser.add_argument("--png", required=True, type=Path, help="figure to write")
+    parser.add_argument("--svg", required=True, type=Path, help="the same figure to write, as vectors")
+    add_log_option(parser)
+    return vars(parser.parse_args())
+
+
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        compare_memory(
-            summaries=snakemake.input.summaries,
-            table=snakemake.output.table,
-            png=snakemake.output.png,
-            svg=snakemake.output.svg,
-            image=snakemake.wildcards.image,
-        )
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        compare_memory(**arguments)

@@ -1,8 +1,11 @@
-"""Rule compare_study: put the memory summaries of all images and strategies into one table and one figure."""
+#!/usr/bin/env python3
+"""Put the memory summaries of all images and strategies into one table and one figure."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from roistream.command_line import add_log_option
 from roistream.figures.study_memory import write_study_figure
 from roistream.memory.summaries import read_summary, write_table
 from roistream.outputs import whole_file
@@ -34,12 +37,33 @@ def compare_study(summaries: Sequence[Path], images: Sequence[str], table: Path,
         write_study_figure(rows, whole_png, whole_svg)
 
 
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `compare_study`, and ``log``."""
+    parser = argparse.ArgumentParser(
+        description="Compare the memory and wall time of the strategies over all images of a study."
+    )
+    parser.add_argument(
+        "--summaries",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="JSON",
+        help="memory.json of each image and strategy",
+    )
+    parser.add_argument(
+        "--images", required=True, nargs="+", metavar="NAME", help="name of each summary's image, in the same order"
+    )
+    parser.add_argument("--table", required=True, type=Path, metavar="TSV", help="table to write")
+    parser.add_argument("--png", required=True, type=Path, help="figure to write")
+    parser.add_argument("--svg", required=True, type=Path, help="the same figure to write, as vectors")
+    add_log_option(parser)
+    arguments = vars(parser.parse_args())
+    if len(arguments["images"]) != len(arguments["summaries"]):
+        parser.error("argument --images: give one name for each of --summaries")
+    return arguments
+
+
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        compare_study(
-            summaries=snakemake.input.summaries,
-            images=snakemake.params.images,
-            table=snakemake.output.table,
-            png=snakemake.output.png,
-            svg=snakemake.output.svg,
-        )
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        compare_study(**arguments)

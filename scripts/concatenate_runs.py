@@ -1,11 +1,14 @@
+#!/usr/bin/env python3
 """Concatenate the runs of an image along time, without loading any of them."""
 
+import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from roistream.command_line import add_log_option
 from roistream.images.progress import progress
 from roistream.images.series import open_series
 from roistream.images.volumes import read_blocks, read_stored
@@ -51,10 +54,17 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
     write_run_lengths(series.runs, run_lengths)
 
 
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `concatenate_runs`, and ``log``."""
+    parser = argparse.ArgumentParser(description="Concatenate the runs of an image along time.")
+    parser.add_argument("--runs", required=True, type=Path, nargs="+", help="4D images of one grid, in order")
+    parser.add_argument("--image", required=True, type=Path, help="image to write, .nii or .nii.gz")
+    parser.add_argument("--run-lengths", required=True, type=Path, metavar="TSV", help="table of the runs to write")
+    add_log_option(parser)
+    return vars(parser.parse_args())
+
+
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        concatenate_runs(
-            runs=[Path(run) for run in snakemake.input.runs],
-            image=Path(snakemake.output.image),
-            run_lengths=Path(snakemake.output.run_lengths),
-        )
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        concatenate_runs(**arguments)

@@ -1,7 +1,10 @@
+#!/usr/bin/env python3
 """Make the uncompressed copy of an image that memory mapping needs, without loading it."""
 
+import argparse
 from pathlib import Path
 
+from roistream.command_line import add_log_option
 from roistream.images.image import inspect
 from roistream.images.progress import progress
 from roistream.images.volumes import read_stored
@@ -30,6 +33,16 @@ def decompress_image(compressed: Path, plain: Path) -> None:
     write_image(plain, header, (block.values for block in progress(read_stored(source), source, "decompressing")))
 
 
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `decompress_image`, and ``log``."""
+    parser = argparse.ArgumentParser(description="Make the uncompressed copy of an image.")
+    parser.add_argument("compressed", type=Path, help="4D image, .nii.gz")
+    parser.add_argument("plain", type=Path, help="the .nii to write")
+    add_log_option(parser)
+    return vars(parser.parse_args())
+
+
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        decompress_image(compressed=Path(snakemake.input.image), plain=Path(snakemake.output.image))
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        decompress_image(**arguments)

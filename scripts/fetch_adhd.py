@@ -1,5 +1,7 @@
+#!/usr/bin/env python3
 """Fetch the ADHD data with nilearn, check every file, and link them into the working directory."""
 
+import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 from nilearn import datasets
 
+from roistream.command_line import add_log_option
 from roistream.images.files import open_stream
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
@@ -161,12 +164,28 @@ def write_participants(phenotypes: pd.DataFrame, subjects: Sequence[str], path: 
         rows.to_csv(partial, sep="\t", lineterminator="\n")
 
 
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `fetch_adhd`, and ``log``."""
+    parser = argparse.ArgumentParser(
+        description="Fetch the first subjects of the ADHD data, as many as there are links to make."
+    )
+    parser.add_argument(
+        "--runs", required=True, type=Path, nargs="+", help="links to make to the runs, one for each subject"
+    )
+    parser.add_argument(
+        "--confounds", required=True, type=Path, nargs="+", help="links to make to the regressors, one for each subject"
+    )
+    parser.add_argument("--participants", required=True, type=Path, metavar="TSV", help="phenotypic table to write")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="data folder of nilearn (default: as nilearn chooses)")
+    parser.add_argument("--url", help="mirror of the archives (default: the original server)")
+    add_log_option(parser)
+    arguments = vars(parser.parse_args())
+    if not len(arguments["runs"]) == len(arguments["confounds"]) <= len(adhd.SUBJECT_IDS):
+        parser.error(f"arguments --runs and --confounds: give one of each for 1 to {len(adhd.SUBJECT_IDS)} subjects")
+    return arguments
+
+
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        fetch_adhd(
-            runs=[Path(path) for path in snakemake.output.runs],
-            confounds=[Path(path) for path in snakemake.output.confounds],
-            participants=Path(snakemake.output.participants),
-            data_dir=snakemake.params.data_dir,
-            url=snakemake.params.url,
-        )
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        fetch_adhd(**arguments)

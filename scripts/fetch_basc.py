@@ -1,15 +1,19 @@
+#!/usr/bin/env python3
 """Fetch the BASC atlas with nilearn, check it, and link it into the working directory."""
 
+import argparse
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nilearn import datasets
 
+from roistream.command_line import add_log_option
 from roistream.reporting import reporting
 from roistream.samples.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
 
 DATASET = "basc_multiscale_2015"
+RESOLUTIONS = (7, 12, 20, 36, 64, 122, 197, 325, 444)
 URL = "https://ndownloader.figshare.com/files/1861819"
 
 
@@ -23,7 +27,7 @@ def fetch_basc(atlas: Path, data_dir: str | None, resolution: int) -> None:
     data_dir : str or None
         nilearn's data folder; None for nilearn's default.
     resolution : int
-        Number of parcels: 7, 12, 20, 36, 64, 122, 197, 325 or 444.
+        Number of parcels, one of `RESOLUTIONS`.
 
     Raises
     ------
@@ -60,10 +64,17 @@ def check_labels(path: Path, n_labels: int) -> None:
         raise ValueError(f"does not hold exactly the labels 1 to {n_labels} and 0 for the background")
 
 
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `fetch_basc`, and ``log``."""
+    parser = argparse.ArgumentParser(description="Fetch the BASC atlas of one resolution.")
+    parser.add_argument("--atlas", required=True, type=Path, help="link to make to the atlas")
+    parser.add_argument("--resolution", required=True, type=int, choices=RESOLUTIONS, help="number of parcels")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="data folder of nilearn (default: as nilearn chooses)")
+    add_log_option(parser)
+    return vars(parser.parse_args())
+
+
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        fetch_basc(
-            atlas=Path(snakemake.output.atlas),
-            data_dir=snakemake.params.data_dir,
-            resolution=snakemake.params.resolution,
-        )
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        fetch_basc(**arguments)

@@ -1,10 +1,13 @@
+#!/usr/bin/env python3
 """Simulate one subject of the ADHD data: a run and its regressors table, offline."""
 
+import argparse
 import logging
 from pathlib import Path
 
 import numpy as np
 
+from roistream.command_line import add_log_option, positive
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
 from roistream.samples import adhd
@@ -49,12 +52,21 @@ def simulate_adhd(run: Path, confounds: Path, subject: str, n_volumes: int | Non
     logger.info("Simulated %d volumes of subject %s.", n_volumes, subject)
 
 
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `simulate_adhd`, and ``log``."""
+    parser = argparse.ArgumentParser(description="Simulate one subject of the ADHD data.")
+    parser.add_argument("--run", required=True, type=Path, help="the .nii.gz to write")
+    parser.add_argument("--confounds", required=True, type=Path, metavar="TSV", help="table of regressors to write")
+    parser.add_argument("--subject", required=True, metavar="ID", help="id of the subject, such as 0010042")
+    parser.add_argument(
+        "--n-volumes", type=positive, metavar="N", help="length of the run (default: that of the real one)"
+    )
+    parser.add_argument("--seed", required=True, type=int, help="of the random numbers")
+    add_log_option(parser)
+    return vars(parser.parse_args())
+
+
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        simulate_adhd(
-            run=Path(snakemake.output.run),
-            confounds=Path(snakemake.output.confounds),
-            subject=snakemake.wildcards.subject,
-            n_volumes=snakemake.params.n_volumes,
-            seed=snakemake.params.seed,
-        )
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        simulate_adhd(**arguments)

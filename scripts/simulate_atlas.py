@@ -1,10 +1,13 @@
+#!/usr/bin/env python3
 """Simulate a brain atlas of compact parcels on BASC's grid, offline."""
 
+import argparse
 import logging
 from pathlib import Path
 
 import numpy as np
 
+from roistream.command_line import add_log_option, positive
 from roistream.images.writing import new_header, write_image
 from roistream.reporting import reporting
 from roistream.samples.simulation import ATLAS_AFFINE, simulate_labels
@@ -34,10 +37,17 @@ def simulate_atlas(atlas: Path, n_parcels: int, seed: int) -> None:
     logger.info("Simulated %d parcels of %d to %d voxels.", n_parcels, sizes.min(), sizes.max())
 
 
+def parse_arguments() -> dict:
+    """Read the command line into the parameters of `simulate_atlas`, and ``log``."""
+    parser = argparse.ArgumentParser(description="Simulate an atlas of compact parcels.")
+    parser.add_argument("--atlas", required=True, type=Path, help="label image to write, .nii.gz")
+    parser.add_argument("--n-parcels", required=True, type=positive, metavar="N", help="labels 1 to N")
+    parser.add_argument("--seed", required=True, type=int, help="of the random numbers")
+    add_log_option(parser)
+    return vars(parser.parse_args())
+
+
 if __name__ == "__main__":
-    with reporting(snakemake.log[0]):
-        simulate_atlas(
-            atlas=Path(snakemake.output.atlas),
-            n_parcels=snakemake.params.n_parcels,
-            seed=snakemake.params.seed,
-        )
+    arguments = parse_arguments()
+    with reporting(arguments.pop("log")):
+        simulate_atlas(**arguments)

@@ -1,5 +1,7 @@
 """Tiny images that the tests share, and where the real ones lie."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -42,6 +44,12 @@ def save_mask(path, voxels, grid=GRID, affine=AFFINE):
     mask[tuple(np.transpose(voxels))] = 1
     nib.Nifti1Image(mask, affine).to_filename(path)
     return Path(path)
+
+
+def run_script(name, *arguments, cwd):
+    """Run a script in a folder, as from a shell."""
+    command = [sys.executable, ROOT / "scripts" / name, *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", cwd=cwd)
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
-"""Options that several programs share."""
+"""Options that several programs share, and how to word options for them."""
 
 import argparse
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 CLEANING_OPTIONS = (
     "smoothing_fwhm",
@@ -18,16 +17,52 @@ CLEANING_OPTIONS = (
 )
 
 
+def options_of(options: Mapping[str, object]) -> str:
+    """Word options as a part of a shell command.
+
+    Parameters
+    ----------
+    options : mapping
+        Values by the parameters' names: ``confound_columns`` becomes ``--confound-columns``. None and an empty list are left
+        out; a truth value becomes ``--name`` or ``--no-name``, a list several words, and so does a mapping, each of the form
+        ``key=value``.
+
+    Returns
+    -------
+    str
+        The words, each quoted for a POSIX shell, with a blank between them.
+    """
+    words = []
+    for name, value in options.items():
+        option = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-", 1))
+        elif isinstance(value, Mapping):
+            words += [option, *(f"{key}={inner}" for key, inner in value.items())] if value else []
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            words += [option, *map(str, value)] if value else []
+        elif value is not None:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
 def add_log_option(parser: argparse.ArgumentParser) -> None:
-    """Add where the log goes beside stderr."""
-    parser.add_argument("--log", type=Path, help="file to write the log to, too")
+    """Add the option for what `roistream.reporting.reporting` takes."""
+    parser.add_argument("--log", type=Path, metavar="FILE", help="file to write the messages to, beside stderr")
+
+
+def positive(word: str) -> int:
+    """Read a number of at least 1."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError("give a number of at least 1")
+    return int(word)
 
 
 def add_extraction_options(parser: argparse.ArgumentParser) -> None:
     """Add what an extraction of masks reads, its workers and its cleaning."""
     parser.add_argument("--image", required=True, type=Path, help="4D NIfTI")
     parser.add_argument("--masks", required=True, type=Path, nargs="+", help="binary masks on the image's grid")
-    parser.add_argument("--n-jobs", type=int, default=1, help="parallel workers (default: 1)")
+    parser.add_argument("--n-jobs", type=positive, default=1, help="parallel workers (default: 1)")
     add_cleaning_options(parser)
 
 
@@ -86,8 +121,6 @@ def add_region_options(parser: argparse.ArgumentParser) -> None:
 def parse_extraction_options(parser: argparse.ArgumentParser) -> dict:
     """Parse the command line and check those options; the cleaning options are put into one entry, ``cleaning``."""
     arguments = vars(parser.parse_args())
-    if arguments["n_jobs"] < 1:
-        parser.error("argument --n-jobs: give a number of at least 1")
     return take_cleaning(parser, arguments)
 
 
@@ -112,29 +145,3 @@ def parse_regions(text: str) -> int | str | list[int]:
     if regions != "all" and (not listed or any(type(number) is not int or number < 1 for number in listed)):
         raise argparse.ArgumentTypeError(f"{text!r} is none of 'all', a number such as 6, and labels such as '[3, 9]'")
     return regions
-
-
-def options_of(values: Mapping[str, Any]) -> str:
-    """Word options for a shell.
-
-    Parameters
-    ----------
-    values : mapping
-        By names of parameters. None is left out, true and false become ``--name`` and ``--no-name``, a sequence becomes
-        several words.
-
-    >>> options_of({"t_r": 2.5, "detrend": False, "labels": None, "confound_columns": ["csf", "trans_*"]})
-    "--t-r 2.5 --no-detrend --confound-columns csf 'trans_*'"
-    """
-    words = []
-    for name, value in values.items():
-        option = name.replace("_", "-")
-        if value is None:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        elif isinstance(value, list | tuple):
-            words += [f"--{option}", *map(str, value)]
-        else:
-            words += [f"--{option}", str(value)]
-    return shlex.join(words)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import runpy
 import xml.etree.ElementTree as ET
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 
 import compare_memory as script
 from compare_memory import compare_memory
+from conftest import run_script
 from roistream.errors import UserError
 from roistream.figures.comparison import draw_comparison, draw_figure
 from roistream.figures.style import INK, SHADES, format_value, strategy_colour
@@ -190,21 +190,18 @@ def test_the_same_summaries_give_the_same_bytes_whatever_the_local_style(tmp_pat
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_script_runs_as_a_rule(tmp_path):
-    summaries = write_summaries(tmp_path, [content("numpy_path"), content("numpy_in_memory")])
-    snakemake = SimpleNamespace(
-        input=SimpleNamespace(summaries=summaries),
-        output=SimpleNamespace(**{kind: tmp_path / f"m.{kind}" for kind in ("table", "png", "svg")}),
-        wildcards=SimpleNamespace(image="sub-01"),
-        log=[tmp_path / "logs/compare_memory.log"],
-    )
-    runpy.run_path(script.__file__, {"snakemake": snakemake}, "__main__")
-    assert any("of sub-01 (" in text for text in svg_texts(snakemake.output.svg))
-    summaries[1].write_text("")
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(script.__file__, {"snakemake": snakemake}, "__main__")
-    assert stop.value.code == 1
-    assert snakemake.log[0].read_text().startswith(f"ERROR: The memory summary {summaries[1]} is not valid JSON")
+def test_program(tmp_path):
+    write_summaries(tmp_path, [content("numpy_path"), content("numpy_in_memory")])
+    options = ["--summaries", "0/memory.json", "1/memory.json", "--image", "sub-01 ä", "--log", "logs/a log.txt"]
+    options += ["--table", "m.tsv", "--png", "m.png", "--svg", "m.svg"]
+    done = run_script("compare_memory.py", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert any("of sub-01 ä (" in text for text in svg_texts(tmp_path / "m.svg"))
+    (tmp_path / "1/memory.json").write_text("")
+    failed = run_script("compare_memory.py", *options, cwd=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("ERROR: The memory summary 1/memory.json is not valid JSON")
+    assert (tmp_path / "logs/a log.txt").read_text("utf-8") == failed.stderr
 
 
 # What the figure says

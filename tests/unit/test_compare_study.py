@@ -2,7 +2,6 @@
 
 import csv
 import json
-import runpy
 import xml.etree.ElementTree as ET
 from itertools import combinations
 from types import SimpleNamespace
@@ -13,8 +12,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-import compare_study as script
 from compare_study import compare_study
+from conftest import run_script
 from roistream.errors import UserError
 from roistream.figures.study_memory import draw_study, limits
 from roistream.figures.style import strategy_colour
@@ -119,15 +118,17 @@ def test_svg_holds_title_labels_and_numbers_as_text(tmp_path):
     assert "colours as above" not in texts
 
 
-def test_the_rule_runs_as_snakemake_runs_it(tmp_path):
-    snakemake = SimpleNamespace(
-        input=SimpleNamespace(summaries=write_summaries(tmp_path, summaries_of(2, ["stream"]))),
-        params=SimpleNamespace(images=["one", "two"]),
-        output=SimpleNamespace(table=tmp_path / "s.tsv", png=tmp_path / "s.png", svg=tmp_path / "s.svg"),
-        log=[tmp_path / "logs/compare_study.log"],
-    )
-    runpy.run_path(script.__file__, {"snakemake": snakemake}, "__main__")
-    assert [line.split("\t")[0] for line in snakemake.output.table.read_text().splitlines()] == ["image", "one", "two"]
+def test_program(tmp_path):
+    summaries = write_summaries(tmp_path, summaries_of(2, ["stream"]))
+    options = ["--summaries", *summaries, "--table", "s.tsv", "--png", "s.png", "--svg", "s.svg", "--log", "study.log"]
+    done = run_script("compare_study.py", *options, "--images", "one", "sub 2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "s.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["image", "one", "sub 2"]
+    assert (tmp_path / "study.log").read_text() == done.stderr
+    failed = run_script("compare_study.py", *options, "--images", "one", cwd=tmp_path)
+    assert failed.returncode == 2
+    assert "argument --images: give one name for each of --summaries" in failed.stderr
 
 
 def test_points_have_the_places_and_colours_of_their_strategies():

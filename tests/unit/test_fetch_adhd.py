@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 import fetch_adhd as script
+from conftest import run_script
 from fetch_adhd import fetch_adhd
 from roistream.errors import UserError
 from roistream.samples import adhd
@@ -463,3 +464,16 @@ def test_cache_that_cannot_be_made(mirror, places, tmp_path):
     places["data_dir"] = str(tmp_path / "file" / "cache")
     with pytest.raises(UserError, match="tried to store the dataset"):
         fetch_adhd(**places, url=mirror.url)
+
+
+def test_program(mirror, places, tmp_path):
+    options = ["--runs", *places["runs"], "--confounds", *places["confounds"], "--participants", places["participants"]]
+    options += ["--data-dir", "Zwischen lager", "--url", mirror.url, "--log", "fetch.log"]
+    done = run_script("fetch_adhd.py", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_fetched(places)
+    assert places["runs"][0].readlink() == tmp_path / "Zwischen lager" / "adhd" / adhd.run_path(SUBJECTS[0])
+    assert (tmp_path / "fetch.log").read_text() == done.stderr
+    failed = run_script("fetch_adhd.py", *options, "--confounds", "one.csv", cwd=tmp_path)
+    assert failed.returncode == 2
+    assert "--runs and --confounds: give one of each for 1 to 40 subjects" in failed.stderr

@@ -7,8 +7,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 
-from fetch_basc import URL, fetch_basc
+from conftest import ROOT, run_script
+from fetch_basc import RESOLUTIONS, URL, fetch_basc
 from roistream.errors import UserError
 
 REAL = Path(__file__).parents[3] / "shared/data/template_cambridge_basc_multiscale_sym_scale064.nii.gz"
@@ -168,3 +170,17 @@ def test_labels_that_are_no_whole_numbers(tmp_path, data_dir):
     nib.save(nib.Nifti1Image(labels, np.eye(4)), cached)
     with pytest.raises(UserError, match="does not hold exactly the labels"):
         fetch_basc(tmp_path / "basc.nii.gz", str(data_dir), 7)
+
+
+def test_program(tmp_path, data_dir):
+    cached = save_labels(cached_path(data_dir, 7), 7)
+    options = ["--atlas", "Atlas 7/basc.nii.gz", "--resolution", "7", "--data-dir", "cache", "--log", "logs/basc.log"]
+    done = run_script("fetch_basc.py", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "Atlas 7/basc.nii.gz").readlink() == cached
+    assert (tmp_path / "logs/basc.log").read_text() == done.stderr == ""
+
+
+def test_resolutions_are_those_of_the_config():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text("utf-8"))
+    assert list(RESOLUTIONS) == schema["properties"]["resolution"]["enum"]

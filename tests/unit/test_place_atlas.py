@@ -8,6 +8,8 @@ import warnings
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.affines import from_matvec
+from nibabel.eulerangles import euler2mat
 from nilearn.image import resample_to_img
 
 from conftest import AFFINE, ROOT, save_run
@@ -61,27 +63,20 @@ def nilearn_labels(atlas, image):
     """Resample as a user of nilearn would."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        on_grid = resample_to_img(
-            str(atlas),
-            nib.load(image).slicer[..., 0],
-            interpolation="nearest",
-            force_resample=True,
-            copy_header=True,
-        )
+        like, options = nib.load(image).slicer[..., 0], {"force_resample": True, "copy_header": True}
+        on_grid = resample_to_img(str(atlas), like, interpolation="nearest", **options)
     return np.asarray(on_grid.dataobj)
 
 
-OBLIQUE = nib.affines.from_matvec(
-    nib.eulerangles.euler2mat(0.1, 0.2, 0.3) @ np.diag([2.3, 1.9, 2.7]), [-9.13, -10.71, -6.57]
-)
+OBLIQUE = from_matvec(euler2mat(0.1, 0.2, 0.3) @ np.diag([2.3, 1.9, 2.7]), [-9.13, -10.71, -6.57])
 
 
 @pytest.mark.parametrize(
     ("grid", "affine"),
     [
-        ((7, 7, 8), nib.affines.from_matvec(np.eye(3) * 3.1, [-9.4, -11.2, -7.2])),
-        ((25, 24, 23), nib.affines.from_matvec(np.eye(3) * 0.97, [-9.05, -11.07, -6.94])),
-        ((9, 9, 9), nib.affines.from_matvec(np.diag([-3.1, 3.1, 3.1]), [13.2, -11.2, -7.1])),
+        ((7, 7, 8), from_matvec(np.eye(3) * 3.1, [-9.4, -11.2, -7.2])),
+        ((25, 24, 23), from_matvec(np.eye(3) * 0.97, [-9.05, -11.07, -6.94])),
+        ((9, 9, 9), from_matvec(np.diag([-3.1, 3.1, 3.1]), [13.2, -11.2, -7.1])),
         ((8, 9, 7), OBLIQUE),
         ((12, 12, 12), ATLAS_AFFINE),
     ],
@@ -111,7 +106,7 @@ def test_on_the_atlas_s_own_grid_nothing_changes(tmp_path, atlas, place):
     assert np.array_equal(coverage[:, 0] + 1, before.ravel(order="F")[coverage[:, 1]])
 
 
-RUN = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.2, -0.03, 0.02) @ np.diag([-3, 3, 3.3]), [31.7, -28.3, -14.9])
+RUN = from_matvec(euler2mat(0.2, -0.03, 0.02) @ np.diag([-3, 3, 3.3]), [31.7, -28.3, -14.9])
 
 
 @pytest.mark.parametrize("like", ["qform alone", "straight, off by 1e-5 mm", "one slice", "cropped", "4D atlas of one"])
@@ -123,12 +118,12 @@ def test_no_voxel_is_lost_on_the_run_s_own_grid(tmp_path, place, like):
     if like == "qform alone":
         codes = {"sform": 0, "qform": 1}
     elif like == "straight, off by 1e-5 mm":
-        affine = nib.affines.from_matvec(np.diag([2.1, 2.1, 2.7]), [0.1, 0.2, 0.3])
-        atlas_affine = nib.affines.from_matvec(np.diag([2.1, 2.1, 2.7]), [0.10001, 0.19999, 0.30001])
+        affine = from_matvec(np.diag([2.1, 2.1, 2.7]), [0.1, 0.2, 0.3])
+        atlas_affine = from_matvec(np.diag([2.1, 2.1, 2.7]), [0.10001, 0.19999, 0.30001])
     elif like == "one slice":
         labels, codes = labels[:, :, 4:5], {"sform": 0, "qform": 1}
     elif like == "cropped":
-        atlas_affine = RUN @ nib.affines.from_matvec(np.eye(3), [0.3] * 3)
+        atlas_affine = RUN @ from_matvec(np.eye(3), [0.3] * 3)
     elif like == "4D atlas of one":
         labels = labels[..., np.newaxis]
     atlas = save_atlas(tmp_path / "atlas.nii.gz", labels, atlas_affine, **codes)
@@ -202,6 +197,14 @@ def test_what_is_lost_is_counted_and_told(half, place, caplog):
     ]
 
 
+def test_labels_that_the_table_lacks_are_told(tmp_path, half, place, caplog):
+    table = tmp_path / "labels.tsv"
+    table.write_text("index\tname\n1\tV1\n", "utf-8")
+    with caplog.at_level(logging.WARNING, logger="roistream"):
+        place(*half, "all", table)
+    assert f"2 of the 3 labels of {half[0]} are not in {table}: 2, 3." in caplog.messages
+
+
 def test_an_empty_region_is_an_error_by_default(tmp_path, half, place):
     expected = rf"^2 requested label\(s\) of {half[0]} have no voxel on the image's grid: 2, 99; .*empty_regions: keep"
     with pytest.raises(UserError, match=expected):
@@ -220,7 +223,7 @@ def test_all_regions_empty_is_an_error_in_any_case(tmp_path, half, place, empty_
 @pytest.mark.parametrize("by", [[500, 0, 0], [0, -40, 0], [0, 0, 24.1]])
 @pytest.mark.parametrize("empty_regions", ["error", "keep"])
 def test_an_atlas_outside_the_image_is_refused(tmp_path, atlas, place, by, empty_regions):
-    affine = ATLAS_AFFINE + nib.affines.from_matvec(np.zeros((3, 3)), by) * [[1], [1], [1], [0]]
+    affine = ATLAS_AFFINE + from_matvec(np.zeros((3, 3)), by) * [[1], [1], [1], [0]]
     image = save_grid(tmp_path / "image.nii", (12, 12, 12), affine)
     expected = rf"^No region of the atlas {atlas} lies inside {image}; check that both are in the same space"
     with pytest.raises(UserError, match=expected) as error:
@@ -290,3 +293,11 @@ def test_regions_that_are_none(regions):
     ended = run("--regions", regions)
     assert ended.returncode == 2
     assert f"{regions!r} is none of 'all', a number" in ended.stderr
+
+
+def test_no_more_is_imported_than_is_needed():
+    code = "import sys, place_atlas; print({'nilearn', 'scipy', 'pandas', 'nibabel'} & set(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "set()\n"

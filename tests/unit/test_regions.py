@@ -423,3 +423,14 @@ def test_a_mask_must_be_3d_and_present(tmp_path):
         read_voxels(path, GRID, AFFINE)
     with pytest.raises(UserError, match="does not exist"):
         read_voxels(tmp_path / "absent.nii.gz", GRID, AFFINE)
+
+
+@pytest.mark.parametrize("turn", [(0.2, -0.03, 0.02), (0, 0, 0)])
+def test_a_mask_with_a_quaternion_alone_is_on_the_same_grid(tmp_path, turn):
+    affine = nib.affines.from_matvec(nib.eulerangles.euler2mat(*turn) @ np.diag([-3, 3, 3.3]), [31.7, -28.3, -14.9])
+    mask = nib.Nifti1Image(np.ones(GRID, np.uint8), affine)
+    mask.set_sform(None, code=0)
+    mask.set_qform(affine, code=1)
+    mask.to_filename(tmp_path / "mask.nii")
+    assert not np.array_equal(read_volume(tmp_path / "mask.nii")[1], affine)
+    assert read_voxels(tmp_path / "mask.nii", GRID, affine).size == 210

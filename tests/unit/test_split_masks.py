@@ -112,6 +112,7 @@ def test_what_is_lost_is_in_the_log(tmp_path, atlases, caplog):
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         "Region 3 (Insula, left) is partial: coverage 0.500.",
         "Region 2 (tiny) is empty: coverage 0.000.",
+        f"1 of the 3 labels of {atlases[0]} have no voxel on the grid of {atlases[1]}: 2.",
     ]
 
 

@@ -102,6 +102,17 @@ def test_every_type_of_image(strategy, tmp_path, masks, rng, stored):
     assert_conforms(strategy, save_stored(tmp_path / "run.nii", *STORED[stored], rng), masks)
 
 
+def test_a_mask_whose_affine_is_off_by_rounding(strategy, tmp_path, masks, rng):
+    """NiftiMasker alone would resample the image, for its criterion is another one than ours."""
+    run = save_run(tmp_path / ENDING[strategy.__name__], rng.standard_normal((*GRID, N_VOLUMES)).astype(np.float32))
+    voxels = [(x, y, 2) for x in (0, 1, 5) for y in (0, 2)]
+    off = AFFINE + 1e-4 * np.array([[1, -1, 1, 2], [1, 1, -1, -2], [-1, 1, 1, 2], [0, 0, 0, 0]])
+    exact, rounded = (save_mask(tmp_path / f"{i}_mask.nii.gz", voxels, affine=a) for i, a in enumerate((AFFINE, off)))
+    [array] = strategy(run, located(run, [rounded]), 1, Cleaning())
+    assert np.array_equal(array, nifti_masker(run, exact))
+    assert not np.allclose(off, AFFINE)
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2, 5])
 def test_parallel_workers(strategy, tmp_path, masks, rng, n_jobs):
     run = save_run(tmp_path / ENDING[strategy.__name__], rng.standard_normal((*GRID, N_VOLUMES)).astype(np.float32))

@@ -2,7 +2,6 @@
 
 import errno
 import math
-import os
 import shlex
 import sys
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from snakemake.settings.types import DeploymentMethod
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "scripts"
@@ -23,9 +23,8 @@ from roistream.strategies import STRATEGIES as REGISTRY
 from roistream.study import derivatives
 from roistream.study.plan import SAMPLES, make_plan
 
-# Shell commands find our programs, and run them in the interpreter that runs Snakemake, also when nothing is activated. A
-# job's conda environment, if Snakemake makes one, comes before both.
-os.environ.update(PATH=os.pathsep.join([str(SCRIPTS), str(Path(sys.executable).parent), *os.get_exec_path()]))
+# With this variable set, a script would not find the library beside it.
+shell.prefix("set -euo pipefail; unset PYTHONSAFEPATH; ")
 
 
 @contextmanager
@@ -40,11 +39,6 @@ def users_mistakes():
 def schema(name):
     """Read a schema."""
     return yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text("utf-8"))
-
-
-def program(script):
-    """Word how a script is run: in the interpreter that runs Snakemake, or in that of the rule's conda environment."""
-    return f"env -u PYTHONSAFEPATH python {shlex.quote(str(SCRIPTS / script))}"
 
 
 def image_of(wildcards):
@@ -142,6 +136,17 @@ def study_images():
     if PLAN.config["dataset"] in SAMPLES:
         return options_of({"images": list(PLAN.study), "source": PLAN.config["dataset"]})
     return options_of({"runs_table": PLAN.config["dataset"]})
+
+
+def program(script):
+    """Word the start of a shell command that runs a script: by the interpreter that runs Snakemake, also when nothing is
+    activated, or by that of the conda environment that Snakemake has made for the job.
+
+    A function of the output: what Snakemake takes for derived from it is no reason to run again when the project has moved.
+    """
+    with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+    words = shlex.join(["python" if with_conda else sys.executable, str(SCRIPTS / script)])
+    return lambda wildcards, output: words
 
 
 @cache

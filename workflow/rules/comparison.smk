@@ -19,10 +19,12 @@ rule compare_memory:
     conda:
         "../../envs/figures.yaml"
     params:
+        program=program("compare_memory.py"),
         order=STRATEGIES,
         code=code_of("compare_memory.py"),
-    script:
-        "../../scripts/compare_memory.py"
+    shell:
+        "{params.program} --summaries {input.summaries:q} --image {wildcards.image:q}"
+        " --table {output.table:q} --png {output.png:q} --svg {output.svg:q} --log {log:q}"
 
 
 rule compare_study:
@@ -43,8 +45,10 @@ rule compare_study:
     conda:
         "../../envs/figures.yaml"
     params:
+        program=program("compare_study.py"),
         images=[image for image in PLAN.runs for _ in STRATEGIES],
         order=STRATEGIES,
         code=code_of("compare_study.py"),
-    script:
-        "../../scripts/compare_study.py"
+    shell:
+        "{params.program} --summaries {input.summaries:q} --images {params.images:q}"
+        " --table {output.table:q} --png {output.png:q} --svg {output.svg:q} --log {log:q}"

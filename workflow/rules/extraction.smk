@@ -22,6 +22,8 @@ rule extract_regions:
     resources:
         mem_mb=extraction_memory,
     params:
+        measure=program("measure_memory.py"),
+        program=program("extract_regions.py"),
         folder="results/{image}/{strategy}",
         # Peak memory is a result, and that of six workers is not that of one.
         n_jobs=PLAN.config["n_jobs"],
@@ -29,8 +31,9 @@ rule extract_regions:
         shortage=PLAN.config["memory_shortage"],
         code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
     shell:
-        "measure_memory.py --trace {output.trace} --summary {output.summary} --include {output.facts} --"
-        " extract_regions.py --strategy {wildcards.strategy} --image {input.image} --masks {input.masks}"
-        " --regions {input.regions} --out {params.folder} --memory-shortage {params.shortage}"
-        " --n-jobs {threads} {params.cleaning}"
-        " 2>&1 | tee {log} >&2"
+        "{params.measure}"
+        " --trace {output.trace:q} --summary {output.summary:q} --include {output.facts:q} --"
+        " {params.program} --strategy {wildcards.strategy:q} --image {input.image:q}"
+        " --masks {input.masks:q} --regions {input.regions:q} --out {params.folder:q}"
+        " --memory-shortage {params.shortage} --n-jobs {threads} {params.cleaning}"
+        " 2>&1 | tee {log:q} >&2"

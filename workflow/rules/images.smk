@@ -13,11 +13,12 @@ rule fetch_adhd:
     conda:
         "../../envs/imaging.yaml"
     params:
-        data_dir=PLAN.config["data_dir"],
-        url=PLAN.config["adhd_url"],
+        program=program("fetch_adhd.py"),
+        options=lambda wildcards: options_of({"data_dir": PLAN.config["data_dir"], "url": PLAN.config["adhd_url"]}),
         code=code_of("fetch_adhd.py"),
-    script:
-        "../../scripts/fetch_adhd.py"
+    shell:
+        "{params.program} --runs {output.runs:q} --confounds {output.confounds:q}"
+        " --participants {output.participants:q} {params.options} --log {log:q}"
 
 
 rule simulate_adhd:
@@ -31,11 +32,12 @@ rule simulate_adhd:
     resources:
         mem_mb=memory_of(240),
     params:
-        n_volumes=PLAN.config["n_volumes"],
-        seed=PLAN.config["seed"],
+        program=program("simulate_adhd.py"),
+        options=options_of({"n_volumes": PLAN.config["n_volumes"], "seed": PLAN.config["seed"]}),
         code=code_of("simulate_adhd.py"),
-    script:
-        "../../scripts/simulate_adhd.py"
+    shell:
+        "{params.program} --run {output.run:q} --confounds {output.confounds:q}"
+        " --subject {wildcards.subject:q} {params.options} --log {log:q}"
 
 
 rule concatenate_runs:
@@ -51,11 +53,13 @@ rule concatenate_runs:
     resources:
         mem_mb=memory_of(65),
     params:
+        program=program("concatenate_runs.py"),
         # Snakemake looks at the set of inputs only; here their order matters.
-        order=lambda wildcards: [str(run.path) for run in PLAN.runs_of(wildcards.image)],
+        runs=lambda wildcards: [str(run.path) for run in PLAN.runs_of(wildcards.image)],
         code=code_of("concatenate_runs.py"),
-    script:
-        "../../scripts/concatenate_runs.py"
+    shell:
+        "{params.program} --runs {params.runs:q} --image {output.image:q}"
+        " --run-lengths {output.run_lengths:q} --log {log:q}"
 
 
 rule decompress_image:
@@ -70,6 +74,7 @@ rule decompress_image:
     resources:
         mem_mb=memory_of(55),
     params:
+        program=program("decompress_image.py"),
         code=code_of("decompress_image.py"),
-    script:
-        "../../scripts/decompress_image.py"
+    shell:
+        "{params.program} {input.image:q} {output.image:q} --log {log:q}"

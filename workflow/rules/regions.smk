@@ -11,11 +11,12 @@ rule fetch_basc:
     conda:
         "../../envs/imaging.yaml"
     params:
-        data_dir=PLAN.config["data_dir"],
+        program=program("fetch_basc.py"),
+        options=lambda wildcards: options_of({"data_dir": PLAN.config["data_dir"]}),
         resolution=lambda wildcards: int(wildcards.scale),
         code=code_of("fetch_basc.py"),
-    script:
-        "../../scripts/fetch_basc.py"
+    shell:
+        "{params.program} --atlas {output.atlas:q} --resolution {params.resolution}" " {params.options} --log {log:q}"
 
 
 rule simulate_atlas:
@@ -28,11 +29,12 @@ rule simulate_atlas:
     resources:
         mem_mb=memory_of(240),
     params:
+        program=program("simulate_atlas.py"),
         n_parcels=lambda wildcards: int(wildcards.scale),
         seed=PLAN.config["seed"],
         code=code_of("simulate_atlas.py"),
-    script:
-        "../../scripts/simulate_atlas.py"
+    shell:
+        "{params.program} --atlas {output.atlas:q} --n-parcels {params.n_parcels}" " --seed {params.seed} --log {log:q}"
 
 
 rule place_atlas:

@@ -98,6 +98,15 @@ def put_on_grid(
         )
     regions = count_regions(region_number, position, placed, names)
     check_regions(regions, atlas, image, empty_regions)
+    if unnamed := sorted(set(present) - set(known)):
+        logger.warning(
+            "%d of the %d labels of %s are not in %s: %s.",
+            len(unnamed),
+            len(present),
+            atlas,
+            names_table,
+            list_labels(unnamed),
+        )
     if lost := sorted(set(present) - set(np.unique(placed).tolist())):
         logger.warning(
             "%d of the %d labels of %s have no voxel on the grid of %s: %s.",

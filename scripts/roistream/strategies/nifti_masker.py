@@ -45,8 +45,21 @@ def in_memory(path: Path) -> nib.Nifti1Image:
 
 def fit_transform(image: str | nib.Nifti1Image, mask: str | nib.Nifti1Image, cleaning: Cleaning) -> np.ndarray:
     """Extract one region as a user of nilearn would."""
+    mask = on_grid_of(image, mask)
     masker = NiftiMasker(mask_img=mask, smoothing_fwhm=cleaning.smoothing_fwhm, **cleaning.parameters())
     with warnings.catch_warnings():
         # fit_transform hands the image to fit as well, which is what nilearn then warns about.
         warnings.filterwarnings("ignore", r".*Generation of a mask has been requested", UserWarning)
         return as_float32(masker.fit_transform(image, confounds=cleaning.confounds))
+
+
+def on_grid_of(image: str | nib.Nifti1Image, mask: str | nib.Nifti1Image) -> str | nib.Nifti1Image:
+    """Give a mask the image's affine where rounding sets them apart by more than NiftiMasker's own criterion.
+
+    It would resample the image, at great cost, and alter its values. Other masks come back as they are.
+    """
+    target, loaded = (nib.load(each) if isinstance(each, str) else each for each in (image, mask))
+    if np.allclose(loaded.affine, target.affine):
+        return mask
+    values = np.asarray(loaded.dataobj)
+    return nib.Nifti1Image(values, target.affine, dtype=values.dtype)
