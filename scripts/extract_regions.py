@@ -30,7 +30,7 @@ from roistream.errors import UserError
 from roistream.images.image import Image, inspect
 from roistream.images.series import Series, open_series
 from roistream.images.volumes import read_blocks
-from roistream.memory.limits import available_memory
+from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
 from roistream.outputs import files_of_labels, remove_files, whole_file
 from roistream.regions.coverage import Region, read_regions
@@ -108,7 +108,8 @@ def extract_regions(
     located, stems, names = locate_atlas(source, atlas, regions) if atlas else locate_masks(source, masks, regions)
     options = {**(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, [mask.voxels.size for mask in located], n_jobs, options)
-    if (shortage := tell_shortage(strategy, predicted, n_jobs, available_memory())) and memory_shortage == "error":
+    shortage = tell_shortage(strategy, predicted, n_jobs, source.mib, memory_limits())
+    if shortage and memory_shortage == "error":
         raise UserError(f"{shortage}, or go on all the same by --memory-shortage warn (config key memory_shortage).")
     if shortage:
         logger.warning("%s.", shortage)

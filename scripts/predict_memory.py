@@ -12,8 +12,8 @@ from pathlib import Path
 
 from roistream.command_line import add_extraction_options, parse_extraction_options
 from roistream.images.series import open_series
-from roistream.memory.limits import available_memory
-from roistream.memory.predict import predict_peaks_mib
+from roistream.memory.limits import memory_limits
+from roistream.memory.predict import fits, predict_peaks_mib
 from roistream.regions.coverage import read_regions
 from roistream.regions.masks import locate_labels, read_voxels
 from roistream.reporting import reporting
@@ -65,17 +65,16 @@ def predict_memory(
         n_voxels = [read_voxels(mask, source.grid, source.affine).size for mask in masks]
     options = {"smoothing_fwhm": None, **(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, n_voxels, n_jobs, options)
-    available = available_memory()
+    limits = memory_limits()
     lines = ["strategy\tpredicted_mib\tfits"]
     for name in STRATEGIES:
         if name not in predicted:
             reason = "needs one file" if STRATEGIES[name].smooths or not options["smoothing_fwhm"] else "cannot smooth"
             lines.append(f"{name}\tn/a\t{reason}")
         else:
-            fits = "unknown" if available is None else "yes" if predicted[name] <= available.mib else "no"
-            lines.append(f"{name}\t{predicted[name]:.0f}\t{fits}")
-    if available is not None:
-        lines.append(f"# {available.mib:.0f} MiB are available: {available.limited_by}")
+            keeps = "yes" if fits(name, predicted[name], n_jobs, source.mib, limits) else "no"
+            lines.append(f"{name}\t{predicted[name]:.0f}\t{keeps if limits else 'unknown'}")
+    lines += [f"# {limit.mib:.0f} MiB are available: {limit.limited_by}" for limit in limits]
     return "\n".join(lines)
 
 

@@ -165,6 +165,13 @@ def test_axes_reach_beyond_the_values(values, low, high):
     assert limits(values) == (pytest.approx(low), pytest.approx(high))
 
 
+def test_logarithmic_axes_are_named_so():
+    for axes in draw_study(summaries_of(30)).axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if name := axis.get_label_text():
+                assert name.endswith("(log scale)") == (axis.get_scale() == "log"), name
+
+
 LOOKS = {
     "two images": summaries_of(2),
     "many images": summaries_of(1200, ["nifti_masker_path", "stream"]),

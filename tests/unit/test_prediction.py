@@ -113,17 +113,30 @@ PREDICTED = {"numpy_path": 5000.0, "mmap": 800.0, "stream": 60.0}
 
 
 def test_a_shortage_names_need_limit_and_what_would_fit():
-    told = tell_shortage("numpy_path", PREDICTED, 6, Available(1000, "the memory of its SLURM job"))
+    told = tell_shortage("numpy_path", PREDICTED, 6, 900, [Available(1000, "the memory of its SLURM job")])
     assert told == (
         "The strategy numpy_path with 6 job(s) needs about 5,000 MiB of memory, but the memory of its SLURM job allows "
         "1,000 MiB; use stream (60 MiB) or mmap (800 MiB)"
     )
-    assert tell_shortage("stream", PREDICTED, 6, Available(10, "x")).endswith("use a machine with more")
+    assert tell_shortage("stream", PREDICTED, 6, 900, [Available(10, "x")]).endswith("use a machine with more")
 
 
-@pytest.mark.parametrize("available", [None, Available(5000, "x")])
-def test_no_shortage(available):
-    assert tell_shortage("numpy_path", PREDICTED, 6, available) == ""
+@pytest.mark.parametrize("limits", [[], [Available(5000, "x")], [Available(900, "x", each_process=True)]])
+def test_no_shortage(limits):
+    # Of six workers none has more than its share, but each has the image.
+    assert tell_shortage("numpy_path", PREDICTED, 6, 900, limits) == ""
+
+
+def test_what_must_have_the_image_in_its_address_space_is_not_recommended():
+    limits = [Available(2000, "the machine"), Available(899, "ulimit", each_process=True)]
+    told = tell_shortage("mmap", PREDICTED, 6, 900, limits)
+    assert told == (
+        "The strategy mmap with 6 job(s) needs about 900 MiB of memory, but ulimit allows 899 MiB; use stream (60 MiB)"
+    )
+    # Both are too small: the smaller one is told, and what is recommended keeps both.
+    told = tell_shortage("numpy_path", PREDICTED, 6, 900, limits)
+    assert "but ulimit allows" in told
+    assert told.endswith("use stream (60 MiB)")
 
 
 def run_script(name, *arguments, **variables):

@@ -52,7 +52,25 @@ def predict_peaks_mib(
     return {name: predict_peak_mib(name, image, n_voxels, n_jobs, cleaning) for name in able}
 
 
-def tell_shortage(strategy: str, predicted: Mapping[str, float], n_jobs: int, available: Available | None) -> str:
+def need_mib(strategy: str, predicted_mib: float, n_jobs: int, image_mib: float, limit: Available) -> float:
+    """Give what of an extraction counts against a limit.
+
+    Against one of address space it is the least that some process must have: only what reads the image block by block has
+    not all of it in the address space of one process, loaded or mapped.
+    """
+    if not limit.each_process or STRATEGIES[strategy].streams:
+        return predicted_mib
+    return max(image_mib, predicted_mib / (n_jobs + 1))
+
+
+def fits(strategy: str, predicted_mib: float, n_jobs: int, image_mib: float, limits: Sequence[Available]) -> bool:
+    """Tell whether an extraction keeps all limits; see `need_mib`."""
+    return all(need_mib(strategy, predicted_mib, n_jobs, image_mib, limit) <= limit.mib for limit in limits)
+
+
+def tell_shortage(
+    strategy: str, predicted: Mapping[str, float], n_jobs: int, image_mib: float, limits: Sequence[Available]
+) -> str:
     """Word that a strategy will take more than there is, and what else would do; nothing if it fits.
 
     Parameters
@@ -63,14 +81,23 @@ def tell_shortage(strategy: str, predicted: Mapping[str, float], n_jobs: int, av
         Peaks in MiB, from `predict_peaks_mib`.
     n_jobs : int
         Parallel workers.
-    available : Available or None
-        From `roistream.memory.limits.available_memory`.
+    image_mib : float
+        Size of the image as stored, without compression.
+    limits : sequence of Available
+        From `roistream.memory.limits.memory_limits`.
     """
-    if available is None or predicted[strategy] <= available.mib:
+    exceeded = [limit for limit in limits if not fits(strategy, predicted[strategy], n_jobs, image_mib, [limit])]
+    if not exceeded:
         return ""
-    fitting = [name for name, mib in sorted(predicted.items(), key=lambda item: item[1]) if mib <= available.mib]
+    limit = min(exceeded, key=lambda limit: limit.mib)
+    need = need_mib(strategy, predicted[strategy], n_jobs, image_mib, limit)
+    fitting = [
+        name
+        for name, mib in sorted(predicted.items(), key=lambda item: item[1])
+        if fits(name, mib, n_jobs, image_mib, limits)
+    ]
     choices = " or ".join(f"{name} ({predicted[name]:,.0f} MiB)" for name in fitting) or "a machine with more"
     return (
-        f"The strategy {strategy} with {n_jobs} job(s) needs about {predicted[strategy]:,.0f} MiB of memory, but "
-        f"{available.limited_by} allows {max(0.0, available.mib):,.0f} MiB; use {choices}"
+        f"The strategy {strategy} with {n_jobs} job(s) needs about {need:,.0f} MiB of memory, but "
+        f"{limit.limited_by} allows {max(0.0, limit.mib):,.0f} MiB; use {choices}"
     )
