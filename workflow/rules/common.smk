@@ -179,6 +179,13 @@ def placed_atlas(ending):
     return lambda wildcards: f"{PLAN.placed_atlas(wildcards.image)}_{ending}"
 
 
+def compared_images():
+    """Word which images a comparison over all images has."""
+    if PLAN.config["dataset"] in SAMPLES:
+        return options_of({"images": list(PLAN.runs)})
+    return options_of({"runs_table": PLAN.config["dataset"]})
+
+
 def summary_options():
     """Word which study is summarised as options of summarise_study.py."""
     dataset = PLAN.config["dataset"]
