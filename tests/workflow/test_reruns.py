@@ -128,16 +128,22 @@ def test_a_changed_simulation(plans_of_simulations, name):
 
 # Where code is added, and what runs again for each image: the rules whose scripts import it, and what follows.
 CODE = {
-    "roistream/runs.py": FROM_RUNS,
-    "roistream/memory.py": FROM_EXTRACTION,
+    "roistream/study/runs.py": FROM_RUNS,
+    "roistream/memory/predict.py": FROM_EXTRACTION,
     "roistream/strategies/numpy_indexing.py": FROM_EXTRACTION,
-    "roistream/comparison.py": COMPARE,
-    "roistream/simulation.py": {},  # nothing is simulated here
+    "roistream/figures/style.py": COMPARE,
+    "roistream/samples/simulation.py": {},  # nothing is simulated here
     "resample_atlas.py": FROM_ATLAS,
     "extract_regions.py": FROM_EXTRACTION,
 }
-# A rule's own script is not here: Snakemake looks at its modification time, whatever has changed in it.
-COMMENTED = ["roistream/volumes.py", "roistream/strategies/__init__.py", "extract_regions.py", "measure_memory.py"]
+COMMENTED = [
+    "roistream/images/volumes.py",
+    "roistream/strategies/__init__.py",
+    "concatenate_runs.py",
+    "split_masks.py",
+    "extract_regions.py",
+    "measure_memory.py",
+]
 
 
 @pytest.fixture(scope="module")

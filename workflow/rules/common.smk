@@ -101,8 +101,9 @@ def cleaning_options(wildcards):
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = {**config["cleaning"], "confounds": confounds_of(wildcards)}
-    if options.pop("per_run", True) and len(RUNS[wildcards.image]) > 1:
+    options = {key: value for key, value in config["cleaning"].items() if key not in ("confounds", "per_run")}
+    options["confounds"] = confounds_of(wildcards)
+    if config["cleaning"].get("per_run", True) and len(RUNS[wildcards.image]) > 1:
         options["runs"] = f"results/{wildcards.image}/runs.tsv"
     return options_of(options)
 
