@@ -78,7 +78,8 @@ def regions_option(wildcards):
 def workers_of(wildcards):
     """Tell how many cores an extraction uses: a strategy without workers is one process.
 
-    `stream` has threads that read ahead and write, but is busy on 1.1 to 1.3 cores: it mostly waits for decompression.
+    `stream` has threads that read ahead and write, but is busy on about 1.2 cores: two thirds of its time are spent in one of
+    them, which decompresses.
     """
     return PLAN.config["n_jobs"] if REGISTRY[wildcards.strategy].uses_workers else 1
 
