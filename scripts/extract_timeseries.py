@@ -33,6 +33,7 @@ from roistream.reporting import reporting
 from roistream.study.extraction import clean, extract
 from roistream.study.timeseries import (
     describe,
+    remove_others,
     tell_oddities,
     write_coverage,
     write_sidecar,
@@ -110,6 +111,13 @@ def extract_timeseries(
         on_grid = put_on_grid(atlas, source.grid, source.affine, source.path, regions, labels, empty_regions)
     check_grid(on_grid, source.grid, atlas)
     names = [region.name for region in on_grid.regions]
+    made_with = {
+        **options,
+        "confounds": list(map(str, confounds)),
+        "confound_columns": list(confound_columns) if confound_columns else None,
+        "per_run": per_run,
+    }
+    remove_others(out, source, on_grid.regions, made_with)
     with ExitStack() as stack:
         voxels = None
         if save_voxels:
@@ -123,13 +131,6 @@ def extract_timeseries(
         )
     tell_oddities(found, on_grid.regions, prepared)
     write_coverage(found.coverage, names, Path(f"{out}_stat-coverage_bold.tsv"))
-    made_with = {
-        **{key: value for key, value in options.items() if value not in (None, False)},
-        "t_r": prepared.t_r,
-        "confounds": list(map(str, confounds)),
-        "confound_columns": list(confound_columns) if confound_columns else None,
-        "per_run": per_run,
-    }
     for statistic in statistics:
         signals = clean(found.signals.pop(statistic), on_grid.wanted, prepared)
         write_signals(signals, names, Path(f"{out}_stat-{statistic}_timeseries.tsv"))

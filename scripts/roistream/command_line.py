@@ -59,9 +59,16 @@ def positive(word: str) -> int:
 
 
 def add_extraction_options(parser: argparse.ArgumentParser) -> None:
-    """Add what an extraction of masks reads, its workers and its cleaning."""
-    parser.add_argument("--image", required=True, type=Path, help="4D NIfTI")
-    parser.add_argument("--masks", required=True, type=Path, nargs="+", help="binary masks on the image's grid")
+    """Add what an extraction reads, its workers and its cleaning."""
+    parser.add_argument(
+        "--image", required=True, type=Path, nargs="+", help="4D NIfTI, or its runs in order (or 3D volumes of a run)"
+    )
+    regions = parser.add_mutually_exclusive_group(required=True)
+    regions.add_argument("--masks", type=Path, nargs="+", default=(), help="binary masks on the image's grid")
+    regions.add_argument(
+        "--atlas", type=Path, help="label image on the image's grid, instead of masks; needs --regions"
+    )
+    parser.add_argument("--regions", type=Path, help="regions.tsv: the labels, their names, and which may be empty")
     parser.add_argument("--n-jobs", type=positive, default=1, help="parallel workers (default: 1)")
     add_cleaning_options(parser)
 
@@ -121,6 +128,8 @@ def add_region_options(parser: argparse.ArgumentParser) -> None:
 def parse_extraction_options(parser: argparse.ArgumentParser) -> dict:
     """Parse the command line and check those options; the cleaning options are put into one entry, ``cleaning``."""
     arguments = vars(parser.parse_args())
+    if arguments["atlas"] and not arguments["regions"]:
+        parser.error("argument --atlas: give --regions as well, the table of the labels to extract")
     return take_cleaning(parser, arguments)
 
 

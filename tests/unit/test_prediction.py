@@ -13,7 +13,7 @@ from roistream.images.writing import new_header, write_image
 from roistream.memory.limits import Available
 from roistream.memory.measure import measure
 from roistream.memory.predict import predict_peak_mib, predict_peaks_mib, tell_shortage
-from roistream.strategies import STRATEGIES
+from roistream.strategies import STRATEGIES, Strategy
 
 GRID = (40, 41, 32)
 
@@ -104,9 +104,9 @@ def test_only_strategies_that_smooth_are_predicted_with_smoothing(image):
     assert list(smoothing) == [name for name, entry in STRATEGIES.items() if entry.smooths]
 
 
-def test_a_strategy_without_a_prediction_is_a_defect(image):
-    with pytest.raises(ValueError, match="no prediction"):
-        predict("teleport", image)
+def test_a_strategy_without_a_prediction_is_a_defect():
+    with pytest.raises(AttributeError, match="teleport"):
+        Strategy("teleport", "teleport", "teleport").load_prediction()
 
 
 PREDICTED = {"numpy_path": 5000.0, "mmap": 800.0, "stream": 60.0}

@@ -175,11 +175,11 @@ class Job:
 
     @property
     def wildcards(self):
-        return dict(pair.split("=") for pair in self.details["wildcards"].split(", "))
+        return dict(pair.split("=") for pair in self.details.get("wildcards", "").split(", ") if pair)
 
     @property
     def image(self):
-        return self.wildcards["image"]
+        return self.wildcards.get("image")
 
 
 def plan(folder, *arguments, **options):
@@ -195,7 +195,7 @@ def plan(folder, *arguments, **options):
     total = re.search(r"^total +(\d+)$", ended.output, re.MULTILINE)
     assert len(jobs) == (int(total[1]) if total else 0), ended.output
     assert jobs or "Nothing to be done" in ended.output
-    return [job for job in jobs if job.rule != "all"]
+    return [job for job in jobs if job.rule not in ("all", "timeseries")]
 
 
 def side_by_side(function, cases):

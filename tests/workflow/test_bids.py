@@ -88,7 +88,8 @@ def test_each_run_an_image(study):
     list_runs(folder, folder / "each.tsv", "--space", SPACE)
     jobs = plan(folder, config=config("each.tsv"))
     assert counts(jobs) == {
-        **dict.fromkeys(("concatenate_runs", "place_atlas", "split_masks", "compare_memory"), 4),
+        "place_atlas": 1,
+        **dict.fromkeys(("concatenate_runs", "split_masks", "compare_memory"), 4),
         "extract_regions": 8,
         "compare_study": 1,
     }

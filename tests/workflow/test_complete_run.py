@@ -13,6 +13,7 @@ import pytest
 from nilearn.maskers import NiftiMasker
 
 from conftest import AFFINE
+from roistream.images.grids import grid_id
 from roistream.images.image import inspect
 from roistream.memory.predict import predict_peak_mib
 from roistream.regions.coverage import read_regions
@@ -94,7 +95,9 @@ def test_it_succeeds(complete_run):
 
 def test_nothing_lies_elsewhere(complete_run):
     made = files_below(complete_run.folder) - complete_run.given
-    assert {path.parts[0] for path in made} == {"results", "logs", ".snakemake"}
+    assert {path.parts[0] for path in made} == {"resources", "results", "logs", ".snakemake"}
+    atlases = {path.name.split("_", 2)[2] for path in made if path.parts[0] == "resources"}
+    assert atlases == {"dseg.nii.gz", "regions.tsv", "coverage.npy"}, "one grid"
     assert complete_run.given <= files_below(complete_run.folder)
     study = {f"study_memory.{ending}" for ending in ("tsv", "png", "svg")}
     assert {path.parts[1] for path in made if path.parts[0] == "results"} == {*IMAGES, *study}
@@ -103,10 +106,11 @@ def test_nothing_lies_elsewhere(complete_run):
 
 def test_every_job_has_a_log(complete_run):
     logs = {path.relative_to("logs") for path in files_below(complete_run.folder) if path.parts[0] == "logs"}
-    per_image = ["concatenate_runs", "decompress_image", "place_atlas", "split_masks", "compare_memory"]
+    per_image = ["concatenate_runs", "decompress_image", "split_masks", "compare_memory"]
     expected = {f"{rule}/{image}.log" for rule in per_image for image in IMAGES}
     expected |= {f"extract_regions/{image}/{strategy}.log" for image in IMAGES for strategy in STRATEGIES}
-    assert set(map(str, logs)) == expected | {"compare_study.log"}
+    grid = f"place_atlas/atlas_grid-{grid_id(GRID, AFFINE)}.log"
+    assert set(map(str, logs)) == expected | {"compare_study.log", grid}
     for image in IMAGES:
         assert f"{N_VOLUMES[image]} volumes" in (complete_run.folder / f"logs/concatenate_runs/{image}.log").read_text()
         for strategy in STRATEGIES:

@@ -13,7 +13,9 @@ from workflow.conftest import BLOCKS, counts, plan, side_by_side
 
 ALL = list(STRATEGIES)
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
-PER_IMAGE = {"concatenate_runs": 1, "place_atlas": 1, "split_masks": 1, "compare_memory": 1}
+WITHOUT_COPY = {"split_masks": 1, "compare_memory": 1}
+PER_IMAGE = {"concatenate_runs": 1, **WITHOUT_COPY}
+PER_GRID = {"place_atlas": 1}
 STUDY = {"compare_study": 1}
 
 
@@ -29,7 +31,7 @@ def extraction_by(*strategies):
     return {"extract_regions": len(strategies)} | ({"decompress_image": 1} if copied else {})
 
 
-DEFAULT_PLAN = {**PER_IMAGE, "simulate_adhd": 6, "simulate_atlas": 1, **extraction_by(*ALL)}
+DEFAULT_PLAN = {**PER_GRID, **PER_IMAGE, "simulate_adhd": 6, "simulate_atlas": 1, **extraction_by(*ALL)}
 
 
 def only(jobs, rule):
@@ -40,13 +42,19 @@ def only(jobs, rule):
 
 def jobs_of(image, jobs):
     """Keep the jobs of one image."""
-    return [job for job in jobs if job.rule != "compare_study" and job.image == image]
+    return [job for job in jobs if job.image == image]
 
 
 def masks_of(jobs):
     """List the labels that get a mask, in order."""
     names = [path.rsplit("/", 1)[1] for path in only(jobs, "split_masks").files("output")]
     return [int(name.removesuffix("_mask.nii.gz").removeprefix("region-")) for name in names if "_mask" in name]
+
+
+def arrays_of(extraction):
+    """List the labels that an extraction writes an array of, in order."""
+    names = [path.rsplit("/", 1)[1] for path in extraction.files("output") if path.endswith(".npy")]
+    return [int(name.removesuffix("_timeseries.npy").removeprefix("region-")) for name in names]
 
 
 def strategies_of(jobs):
@@ -63,7 +71,10 @@ def test_the_default(tmp_path):
     assert only(jobs, "concatenate_runs").files("input") == runs_of("simulated", 6)
     assert masks_of(jobs) == [1, 2, 3, 4, 5, 6]
     assert sorted(strategies_of(jobs)) == sorted(ALL)
-    assert {job.details["threads"] for job in jobs if job.rule == "extract_regions"} == {"6"}
+    threads = {
+        job.wildcards["strategy"]: job.details.get("threads", "1") for job in jobs if job.rule == "extract_regions"
+    }
+    assert threads == {name: "6" if entry.uses_workers else "1" for name, entry in STRATEGIES.items()}
     assert only(jobs, "compare_memory").files("output") == [
         f"results/large_fmri/memory_comparison.{ending}" for ending in ("tsv", "png", "svg")
     ]
@@ -77,7 +88,13 @@ def test_the_default(tmp_path):
 def test_subjects_and_regions(tmp_path, n_subjects, n_volumes, regions, labels):
     config = {"n_subjects": n_subjects, "n_volumes": n_volumes, "regions": regions, "n_jobs": 3}
     jobs = plan(tmp_path, *settings(config), "strategies=[numpy_path]", cores=8)
-    assert counts(jobs) == {**PER_IMAGE, "simulate_adhd": n_subjects, "simulate_atlas": 1, "extract_regions": 1}
+    assert counts(jobs) == {
+        **PER_GRID,
+        **PER_IMAGE,
+        "simulate_adhd": n_subjects,
+        "simulate_atlas": 1,
+        "extract_regions": 1,
+    }
     assert only(jobs, "concatenate_runs").files("input") == runs_of("simulated", n_subjects)
     assert masks_of(jobs) == labels
     extraction = only(jobs, "extract_regions")
@@ -107,12 +124,16 @@ def plans_of_scales(tmp_path_factory):
 def test_scales_and_single_strategies(plans_of_scales, atlas, scale):
     jobs = plans_of_scales[atlas, scale]
     rule = {"basc": "fetch_basc", "simulated": "simulate_atlas"}[atlas]
-    assert counts(jobs) == {**PER_IMAGE, "simulate_adhd": 6, rule: 1, **extraction_by(SCALES[atlas, scale])}
+    entry = STRATEGIES[SCALES[atlas, scale]]
+    per_image = WITHOUT_COPY if entry.reads_series else PER_IMAGE
+    assert counts(jobs) == {**PER_GRID, **per_image, "simulate_adhd": 6, rule: 1, **extraction_by(entry.name)}
     [made] = only(jobs, rule).files("output")
     assert made.startswith(f"resources/{atlas}/")
     assert f"scale{scale:03}" in made
     assert made in only(jobs, "place_atlas").files("input")
-    assert masks_of(jobs) == list(range(1, scale + 1))
+    labels = list(range(1, scale + 1))
+    assert masks_of(jobs) == (labels if entry.reads_masks else [])
+    assert arrays_of(only(jobs, "extract_regions")) == labels
     assert strategies_of(jobs) == [SCALES[atlas, scale]]
 
 
@@ -123,7 +144,7 @@ def test_every_strategy_was_alone():
 def test_adhd(tmp_path):
     config = {"dataset": "adhd", "n_subjects": 30, "data_dir": "somewhere", "adhd_url": "http://localhost:1/"}
     jobs = plan(tmp_path, config=config)
-    assert counts(jobs) == {**PER_IMAGE, "fetch_adhd": 1, "simulate_atlas": 1, **extraction_by(*ALL)}
+    assert counts(jobs) == {**PER_GRID, **PER_IMAGE, "fetch_adhd": 1, "simulate_atlas": 1, **extraction_by(*ALL)}
     assert only(jobs, "concatenate_runs").files("input") == runs_of("adhd", 30)
     assert set(runs_of("adhd", 30)) < set(only(jobs, "fetch_adhd").files("output"))
 
@@ -132,7 +153,7 @@ def test_own_runs_and_atlas(tmp_path, small_data):
     config = {"dataset": small_data.table, "atlas": small_data.atlas, "regions": "all"}
     jobs = plan(tmp_path, config=config)
     twice = {rule: 2 * number for rule, number in {**PER_IMAGE, **extraction_by(*ALL)}.items()}
-    assert counts(jobs) == {**twice, **STUDY}
+    assert counts(jobs) == {**PER_GRID, **twice, **STUDY}
     assert only(jobs, "compare_study").files("output") == [
         f"results/study_memory.{ending}" for ending in ("tsv", "png", "svg")
     ]
@@ -141,7 +162,7 @@ def test_own_runs_and_atlas(tmp_path, small_data):
     runs = {name: str(path) for name, path in small_data.runs.items()}
     assert inputs == {"first": [runs["a1"], runs["a2"]], "second": [runs["b"]]}
     first = jobs_of("first", jobs)
-    assert str(small_data.atlas) in only(first, "place_atlas").files("input")
+    assert str(small_data.atlas) in only(jobs, "place_atlas").files("input")
     assert masks_of(first) == list(BLOCKS)
 
 
@@ -200,11 +221,33 @@ def test_cleaning(tmp_path, name):
     cleaning, options, with_confounds, with_runs = CLEANING[name]
     config = {"cleaning": cleaning, "strategies": ["stream"], "n_subjects": 2, "n_volumes": None}
     extraction = only(plan(tmp_path, "--printshellcmds", *settings(config)), "extract_regions")
-    given = shlex.split(extraction.command.split("--n-jobs 2", 1)[1].split("2>&1")[0])
+    given = shlex.split(extraction.command.split("--n-jobs 1", 1)[1].split("2>&1")[0])
     confounds = [f"resources/simulated/{adhd.confounds_path(subject)}" for subject in adhd.SUBJECT_IDS[:2]]
     expected = shlex.split(options) + ["--confounds", *confounds] * with_confounds
-    assert given == expected + ["--runs", "results/large_fmri/runs.tsv"] * with_runs
+    assert given == expected + ["--no-per-run"] * (not with_runs)
     assert set(confounds) & set(extraction.files("input")) == (set(confounds) if with_confounds else set())
+    config["strategies"] = ["nifti_masker_path"]
+    extraction = only(plan(tmp_path, "--printshellcmds", *settings(config)), "extract_regions")
+    given = shlex.split(extraction.command.split("--n-jobs 2", 1)[1].split("2>&1")[0])
+    table = ["--runs", "results/large_fmri/runs.tsv"]
+    assert given == expected + (table if with_runs else ["--no-per-run"])
+
+
+def test_stream_alone_reads_the_runs_themselves(tmp_path, small_data):
+    """No copy, no mask; and as many at a time as there are cores."""
+    config = {"dataset": small_data.table, "atlas": small_data.atlas, "regions": [5, 1], "strategies": ["stream"]}
+    jobs = plan(tmp_path, "--printshellcmds", config=config, cores=6)
+    assert counts(jobs) == {**{rule: 2 * n for rule, n in {**WITHOUT_COPY, **extraction_by("stream")}.items()}, **STUDY}
+    first = jobs_of("first", jobs)
+    assert only(first, "split_masks").files("output") == ["results/first/regions.tsv"]
+    extraction = only(first, "extract_regions")
+    runs = [str(small_data.runs[name]) for name in ("a1", "a2")]
+    assert [path for path in extraction.files("input") if path in runs] == runs
+    words = shlex.split(extraction.command)
+    start = words.index("--image")
+    assert words[start + 1 : start + 5] == [*runs, "--atlas", "results/first/atlas_dseg.nii.gz"]
+    assert arrays_of(extraction) == [5, 1]
+    assert extraction.details.get("threads", "1") == "1"
 
 
 def test_every_key_in_both_ways(tmp_path, small_data):
@@ -222,6 +265,9 @@ def test_every_key_in_both_ways(tmp_path, small_data):
         "n_jobs": 2,
         "memory_shortage": "warn",
         "cleaning": {"detrend": True, "low_pass": 0.1},
+        "atlas_name": "BASC2015",
+        "statistics": ["median", "mean"],
+        "save_voxels": True,
         "data_dir": "nilearn's data",
         "adhd_url": "https://localhost/mirror",
     }
@@ -230,7 +276,7 @@ def test_every_key_in_both_ways(tmp_path, small_data):
     by_file = plan(tmp_path, config=config)
     by_command_line = plan(tmp_path, *settings(config))
     assert sorted(job.details["output"] for job in by_file) == sorted(job.details["output"] for job in by_command_line)
-    assert counts(by_file) == {**PER_IMAGE, "fetch_adhd": 1, "fetch_basc": 1, "extract_regions": 2}
+    assert counts(by_file) == {**PER_GRID, **PER_IMAGE, "fetch_adhd": 1, "fetch_basc": 1, "extract_regions": 2}
     assert masks_of(by_command_line) == [100, 3]
 
 

@@ -40,8 +40,7 @@ rule simulate_atlas:
 rule place_atlas:
     input:
         atlas=PLAN.atlas,
-        # Its header gives the grid, which is a part of the path: a new header is another file.
-        like=lambda wildcards: ancient(PLAN.run_on(wildcards.grid)),
+        like=run_to_make,
         labels=PLAN.config["atlas_labels"] or [],
     output:
         atlas=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_dseg.nii.gz",
@@ -55,10 +54,13 @@ rule place_atlas:
         mem_mb=placing_memory,
     params:
         program=program("place_atlas.py"),
+        # Any run on the grid will do. Its header gives the grid, which is a part of the path: a new header is another file,
+        # and a study whose first image is another one is no reason to run again.
+        like=run_on,
         options=options_of(PLAN.region_options()),
         code=code_of("place_atlas.py"),
     shell:
-        "{params.program} --atlas {input.atlas:q} --like {input.like:q} {params.options}"
+        "{params.program} --atlas {input.atlas:q} --like {params.like:q} {params.options}"
         " --out {output.atlas:q} --table {output.regions:q} --coverage {output.coverage:q} --log {log:q}"
 
 
@@ -67,7 +69,7 @@ rule split_masks:
         atlas=placed_atlas("dseg.nii.gz"),
         regions=placed_atlas("regions.tsv"),
     output:
-        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS),
+        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS if MASKED else []),
         atlas="results/{image}/atlas_dseg.nii.gz",
         regions="results/{image}/regions.tsv",
     log:
@@ -78,8 +80,8 @@ rule split_masks:
         mem_mb=memory_of(50, mib_per_million_voxels=60),
     params:
         program=program("split_masks.py"),
-        folder="results/{image}/masks",
+        masks=options_of({"masks": "results/{image}/masks" if MASKED else None}),
         code=code_of("split_masks.py"),
     shell:
-        "{params.program} --atlas {input.atlas:q} --regions {input.regions:q} --masks {params.folder:q}"
+        "{params.program} --atlas {input.atlas:q} --regions {input.regions:q} {params.masks}"
         " --out-atlas {output.atlas:q} --out-regions {output.regions:q} --log {log:q}"

@@ -12,6 +12,8 @@ SUMMARY = [
     )
 ]
 
+FIRST_REGIONS = f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv"
+
 
 rule extract_timeseries:
     input:
@@ -54,7 +56,7 @@ rule summarise_study:
             f"{derivatives.image_prefix(image, PLAN.atlas_name)}_stat-{PLAN.config['statistics'][0]}_timeseries.json"
             for image in PLAN.study
         ],
-        regions=f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv",
+        regions=FIRST_REGIONS,
     output:
         SUMMARY[0],
         report(SUMMARY[1], caption="../report/study.rst", category="Study"),
@@ -66,11 +68,11 @@ rule summarise_study:
         "../../envs/figures.yaml"
     params:
         program=program("summarise_study.py"),
-        study=str(derivatives.FOLDER),
-        atlas=PLAN.atlas_name,
-        statistic=PLAN.config["statistics"][0],
-        images=study_images(),
+        options=summary_options(),
         code=code_of("summarise_study.py"),
     shell:
-        "{params.program} --study {params.study} --atlas-name {params.atlas} --statistic {params.statistic}"
-        " --regions {input.regions:q} {params.images} --log {log:q}"
+        "{params.program} --regions {input.regions:q} {params.options} --log {log:q}"
+
+
+onerror:
+    summarise_what_is_there()

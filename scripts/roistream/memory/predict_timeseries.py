@@ -7,7 +7,7 @@ from roistream.cleaning.signals import FILTER_BYTES
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES
 from roistream.images.volumes import BLOCK_BYTES
-from roistream.memory.programs import MIB, WITH_IMAGE, WITH_NIBABEL, WITH_NUMPY, WITH_SIGNAL
+from roistream.strategies.programs import MIB, WITH_IMAGE, WITH_NIBABEL, WITH_NUMPY, WITH_SIGNAL
 
 CLEANED_MIB = 4.0
 """What of every voxel's series is cleaned at a time."""

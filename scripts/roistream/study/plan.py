@@ -175,10 +175,10 @@ class Plan:
             n_voxels = open_series([self.runs_of(image)[0].path]).n_voxels
         return max(self.atlas_voxels, n_voxels)
 
-    def extraction_mib(self, strategy: str, image: Path, regions: Path, threads: int) -> float:
-        """Predict what a strategy takes for a concatenated image."""
+    def extraction_mib(self, strategy: str, files: Sequence[str], regions: str, threads: int) -> float:
+        """Predict what a strategy takes for an image, given as its runs or as one file."""
         n_voxels = [region.n_voxels for region in read_regions(regions)]
-        return predict_peak_mib(strategy, open_series([image]).runs[0], n_voxels, threads, self.config["cleaning"])
+        return predict_peak_mib(strategy, open_series(files), n_voxels, threads, self.config["cleaning"])
 
     def timeseries_mib(self, image: str) -> float:
         """Predict what the extraction of an image of a study takes."""

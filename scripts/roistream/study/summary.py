@@ -1,22 +1,18 @@
 """A study at a glance: one row for each image, made or not, read from the sidecars of its results."""
 
 import csv
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
-from roistream.errors import UserError
 from roistream.outputs import whole_file
 from roistream.study.derivatives import image_prefix
+from roistream.study.timeseries import RESULTS, read_sidecar
 
 logger = logging.getLogger("roistream")
 
 MISSING = "n/a"
-RESULTS = ("timeseries.tsv", "timeseries.json", "bold.tsv", "voxels.npy", "voxels.tsv")
-"""How the names of the files end that an extraction writes."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +73,6 @@ KEYS = {
     "seconds": "Seconds",
 }
 """Where a sidecar has what a column tells."""
-
-
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """Read a sidecar of results.
-
-    Raises
-    ------
-    UserError
-        The file is no such sidecar.
-    """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it, and run again.") from error
-    if not isinstance(content, dict) or "Fingerprint" not in content:
-        raise UserError(f"{path} is no sidecar of roistream; delete it, and run again.")
-    return content
 
 
 def summarise_image(image: str, sidecar: Path, log: Path) -> StudyRow:

@@ -1,6 +1,7 @@
 """The results of one image of a study: tables of signals, coverage, and a sidecar that says what they were made of and with."""
 
 import csv
+import glob
 import hashlib
 import json
 import logging
@@ -16,6 +17,7 @@ import numpy as np
 
 from roistream import __version__
 from roistream.cleaning.options import Cleaning
+from roistream.errors import UserError
 from roistream.images.series import Series
 from roistream.outputs import whole_file
 from roistream.regions.coverage import Region
@@ -24,7 +26,8 @@ from roistream.study.extraction import Extraction
 
 logger = logging.getLogger("roistream")
 
-SIDECAR = "_timeseries.json"
+RESULTS = ("timeseries.tsv", "timeseries.json", "bold.tsv", "voxels.npy", "voxels.tsv")
+"""How the names of the files end that an extraction writes."""
 
 
 def write_signals(signals: np.ndarray, names: Sequence[str], path: Path) -> None:
@@ -107,16 +110,14 @@ def describe(
     statistic : str
         The statistic of this table.
     made_with : mapping
-        The cleaning.
+        The options of cleaning, as they were asked for.
     predicted_mib : float
         Predicted peak memory.
     begin : float
         When the extraction began, by ``time.monotonic``.
     """
-    t_r = made_with["t_r"]
+    t_r = made_with.get("t_r") or source.t_r
     missing = [region.name for region, none in zip(placed.regions, found.without_data, strict=True) if none]
-    cleaning = {key: value for key, value in made_with.items() if value not in (None, [], False)}
-    atlas = {"Regions": [[region.label, region.name, region.n_voxels_atlas] for region in placed.regions]}
     return {
         "Sources": [str(run.path) for run in source.runs],
         "Statistic": statistic,
@@ -125,12 +126,12 @@ def describe(
         "NumberOfVolumes": source.n_volumes,
         "NumberOfRegions": len(placed.regions),
         "Runs": describe_sources(source),
-        "Cleaning": cleaning,
+        "Cleaning": used_options(made_with),
         "RegionsMissing": missing,
         "LeastCoverage": least(found.coverage),
         "ValuesNotFinite": int(found.n_not_finite.sum()),
         "ConstantVoxels": int(found.n_constant.sum()),
-        "Fingerprint": fingerprint({**cleaning, "confounds": bool(made_with["confounds"]), "t_r": None, **atlas}),
+        "Fingerprint": fingerprint(made_with, placed.regions),
         "SoftwareVersions": software_versions(),
         "PredictedPeakMiB": round(predicted_mib, 1),
         "MeasuredPeakMiB": rounded(peak_memory_mib()),
@@ -151,25 +152,87 @@ def rounded(value: float | None) -> float | None:
 
 def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleaning) -> None:
     """Tell in the log what a reader of the numbers should know of the image."""
-    for region, coverage, none, n_not_finite, n_constant in zip(
-        regions, found.coverage, found.without_data, found.n_not_finite, found.n_constant, strict=True
+    partly = ~found.without_data & (found.coverage < 1)
+    if partly.any():
+        smallest = int(np.argmin(np.where(partly, found.coverage, 2)))
+        logger.warning(
+            "%d of %d regions lie or hold data in a part only, least of all %s: %.3f; the table of coverage has all.",
+            np.count_nonzero(partly),
+            len(regions),
+            regions[smallest].name,
+            found.coverage[smallest],
+        )
+    for region, none, n_not_finite, n_constant in zip(
+        regions, found.without_data, found.n_not_finite, found.n_constant, strict=True
     ):
         name = f"Region {region.label} ({region.name})"
         if none and region.n_voxels:
             logger.warning("%s has no data in this image: all its voxels are 0 or not finite; its column is n/a.", name)
         elif none:
             logger.warning("%s has no voxel in this image; its column is n/a.", name)
-        elif coverage < region.coverage - 1e-9:
-            logger.warning("%s: only %.3f of it lies in the image and holds data.", name, coverage)
         if n_not_finite:
             logger.warning("%s: %d values were not finite and count as 0.", name, n_not_finite)
         if n_constant == region.n_voxels and n_constant and cleaning.temporal:
             logger.warning("%s is constant over the image; what cleaning makes of it is rounding error.", name)
 
 
-def fingerprint(made_with: Mapping[str, Any]) -> str:
-    """Make 16 hexadecimal digits of what results were made with, by which those of another configuration are told apart."""
-    return hashlib.sha256(json.dumps(made_with, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def used_options(made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the options that do something."""
+    return {key: value for key, value in made_with.items() if value not in (None, [], False)}
+
+
+def fingerprint(made_with: Mapping[str, Any], regions: Sequence[Region]) -> str:
+    """Make 16 hexadecimal digits of the configuration that results were made with, by which those of another are told apart.
+
+    Which confounds and runs they were is an image's own; what the atlas and the cleaning are is the study's.
+    """
+    cleaning = {**used_options(made_with), "confounds": bool(made_with["confounds"])}
+    atlas = [[region.label, region.name, region.n_voxels_atlas] for region in regions]
+    return hashlib.sha256(json.dumps([cleaning, atlas], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def remove_others(out: str, source: Series, regions: Sequence[Region], made_with: Mapping[str, Any]) -> None:
+    """Remove what was made before of this image, unless it was made of the same runs with the same configuration.
+
+    Else a statistic or the voxels that are not asked for any more would lie beside what is current as if they belonged to it.
+
+    Parameters
+    ----------
+    out : str
+        How the paths of all results begin.
+    source : Series
+        The runs.
+    regions : sequence of Region
+        The regions asked for.
+    made_with : mapping
+        The options of cleaning.
+    """
+    folder, beginning = Path(out).parent, Path(out).name
+    made = [path for path in folder.glob(f"{glob.escape(beginning)}_*") if path.name.endswith(RESULTS)]
+    sidecars = [read_sidecar(path) for path in made if path.suffix == ".json"]
+    current = (fingerprint(made_with, regions), describe_sources(source))
+    if sidecars and all((sidecar["Fingerprint"], sidecar["Runs"]) == current for sidecar in sidecars):
+        return
+    for path in made:
+        path.unlink()
+        logger.info("Removed %s, which was made with another configuration or of other runs.", path)
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Read a sidecar of results.
+
+    Raises
+    ------
+    UserError
+        The file is no such sidecar.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete it, and run again.") from error
+    if not isinstance(content, dict) or not {"Fingerprint", "Runs"} <= content.keys():
+        raise UserError(f"{path} is no sidecar of roistream; delete it, and run again.")
+    return content
 
 
 def peak_memory_mib() -> float | None:
