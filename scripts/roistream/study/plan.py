@@ -16,7 +16,7 @@ from typing import Any
 
 from roistream.errors import UserError
 from roistream.images.grids import grid_id
-from roistream.images.image import describe, inspect
+from roistream.images.image import describe
 from roistream.images.series import open_series
 from roistream.memory.predict import predict_peak_mib
 from roistream.memory.predict_timeseries import predict_timeseries_mib
