@@ -45,9 +45,10 @@ def predict_timeseries_mib(
     longest = max(run.n_volumes for run in source.runs)
     block = min(max(budget, voxels * source.widest), voxels * source.widest * longest)
     reading = (6 if smooths else 2 * (2 if scales else 1)) * block
-    # The atlas and where its voxels lie; the voxels picked from a block, and flags of what they hold.
-    atlas = 60 * voxels
-    picked = block + 20 * voxels
+    # The atlas, as read and with where its voxels lie; the voxels picked from a block, and what is noted of each. Regions
+    # seldom have more than half of a volume.
+    atlas = 30 * voxels
+    picked = 0.5 * (block + 31 * voxels)
     signals = source.n_volumes * n_regions * 8 / MIB
     program = WITH_IMAGE if smooths else WITH_NIBABEL if scales else WITH_NUMPY
     if filters:
