@@ -23,7 +23,7 @@ lint: $(VENV)/dev.done
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-# Speed and memory against the bars, for a quiet machine and about 20 minutes: docs/benchmark.md and its figure.
+# Speed and memory against the bars, for a quiet machine and about 40 minutes: docs/benchmark.md and its figure.
 benchmark: $(VENV)/run.done
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks --repeats 3 --out docs --workdir .benchmark
 

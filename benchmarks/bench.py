@@ -43,6 +43,10 @@ class Size:
         Regions to extract, and workers that do it, unless an experiment says otherwise.
     factors : tuple of int
         How many times longer the longer images are.
+    n_images, study_volumes : int
+        Images of the study that is carried out, and volumes of each.
+    planned : tuple of int
+        Images of the studies that are only planned.
     """
 
     n_subjects: int
@@ -50,6 +54,15 @@ class Size:
     n_regions: int
     n_jobs: int
     factors: tuple[int, ...]
+    n_images: int
+    study_volumes: int
+    planned: tuple[int, ...]
+
+
+FULL = Size(
+    6, n_volumes=None, n_regions=6, n_jobs=6, factors=(4, 10), n_images=12, study_volumes=176, planned=(1000, 10_000)
+)
+QUICK = Size(4, n_volumes=6, n_regions=2, n_jobs=2, factors=(2, 3), n_images=3, study_volumes=6, planned=(2, 3))
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,7 @@ class Bench:
         Returns
         -------
         list of dict
-            A row for each command: ``name``, the entries of its ``extraction.json`` if it writes one, and ``runs``.
+            A row for each command: ``name``, what an extraction says of itself, and ``runs``.
 
         Raises
         ------
@@ -133,9 +146,7 @@ class Bench:
                 run = self.measure_once(command, limit)
                 if run["exit_status"] and not limit:
                     raise UserError(f"{title}: {name} failed with exit status {run['exit_status']}: {run['message']}")
-                facts = command.writes / "extraction.json"
-                if facts.exists():
-                    rows[name] |= json.loads(facts.read_text())
+                rows[name] |= facts_of(command.writes)
                 rows[name]["runs"].append(run)
                 peak, wall = run["peak_pss_mib"] or math.nan, run["wall_s"]
                 logger.info("%s, round %d/%d: %s: %.1f MiB, %.2f s.", title, repeat + 1, repeats, name, peak, wall)
@@ -175,18 +186,24 @@ class Bench:
         words += ["--masks", *masks, "--out", out, "--n-jobs", n_jobs or self.size.n_jobs, *options]
         return Command(words, [image], out, SELDOM_S if strategy in SELDOM else INTERVAL_S)
 
-    def function(self, name: str, reads: Sequence[Path] = (), outputs: dict | None = None, **arguments) -> Command:
-        """Word the call of the function of a rule's script; `outputs` are arguments too, names in the folder of its results."""
-        out = self.folder(name)
-        for key, names in (outputs or {}).items():
-            arguments[key] = out / names if isinstance(names, str) else [out / each for each in names]
-        code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from pathlib import PosixPath; "
-        code += f"from {name} import {name}; {name}(**{arguments!r})"
-        return Command([sys.executable, "-c", code], reads, out)
+    def script(self, name: str, reads: Sequence[Path], *options) -> Command:
+        """Word the call of the script of a rule; its results go below the folder of its name."""
+        return Command([sys.executable, SCRIPTS / f"{name}.py", *options], reads, self.folder(name))
 
     def folder(self, name: str) -> Path:
         """Give the folder of a command's results."""
         return self.workdir / "out" / name
+
+
+def facts_of(folder: Path) -> dict:
+    """Read what an extraction says of itself; nothing of other programs."""
+    summary, sidecar = folder / "extraction.json", folder / "image_stat-mean_timeseries.json"
+    if summary.exists():
+        return json.loads(summary.read_text())
+    if sidecar.exists():
+        said = json.loads(sidecar.read_text())
+        return {"n_jobs": 1, "n_volumes": said["NumberOfVolumes"], "predicted_mib": said["PredictedPeakMiB"]}
+    return {}
 
 
 def read_once(path: Path) -> None:

@@ -3,17 +3,21 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from roistream.command_line import add_log_option
 from roistream.figures.comparison import write_figure
 from roistream.memory.summaries import read_summaries, write_table
-from roistream.outputs import whole_file
+from roistream.outputs import files_of_labels, remove_files, whole_file
 from roistream.reporting import reporting
+from roistream.strategies import STRATEGIES
 
 
 def compare_memory(summaries: Sequence[Path], table: Path, png: Path, svg: Path, image: str) -> None:
     """Compare peak memory and wall time of the strategies that extracted the same regions from one image.
+
+    What an earlier run has left beside the table of other strategies is removed.
 
     Parameters
     ----------
@@ -32,9 +36,23 @@ def compare_memory(summaries: Sequence[Path], table: Path, png: Path, svg: Path,
         When a summary is unreadable, incomplete, of an unknown strategy, or disagrees with the first.
     """
     rows = read_summaries(summaries)
+    remove_others(table.parent, image, [row.strategy for row in rows])
     with whole_file(table) as whole_table, whole_file(png) as whole_png, whole_file(svg) as whole_svg:
         write_table(rows, whole_table)
         write_figure(rows, image, whole_png, whole_svg)
+
+
+def remove_others(folder: Path, image: str, compared: Sequence[str]) -> None:
+    """Remove the results of strategies that are not compared, and a concatenated image that none of them reads."""
+    for name in set(STRATEGIES) - set(compared):
+        results = folder / name
+        written = [results / file for file in ("extraction.json", "memory.json", "memory.tsv", "timeseries.tsv")]
+        remove_files({*filter(Path.exists, written), *files_of_labels(results, "_timeseries.npy")})
+        with suppress(OSError):  # it holds files of others, or there is none
+            results.rmdir()
+    if all(STRATEGIES[name].reads_series for name in compared):
+        copies = [folder / f"{image}_bold.nii.gz", folder / "runs.tsv"]
+        remove_files(path for path in copies if path.exists() or path.is_symlink())
 
 
 def parse_arguments() -> dict:

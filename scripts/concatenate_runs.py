@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Concatenate the runs of an image along time, without loading any of them."""
+"""Make one file of the runs of an image, without loading any of them."""
 
 import argparse
 import logging
@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from roistream.command_line import add_log_option
+from roistream.images.image import Image
 from roistream.images.progress import progress
-from roistream.images.series import open_series
+from roistream.images.series import Series, open_series
 from roistream.images.volumes import read_blocks, read_stored
 from roistream.images.writing import header_like, write_image
+from roistream.outputs import whole_file
 from roistream.reporting import reporting
 from roistream.study.runs import write_run_lengths
 
@@ -20,7 +22,10 @@ logger = logging.getLogger("roistream")
 
 
 def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> None:
-    """Write one image with the volumes of all runs.
+    """Write one image with the volumes of all runs; or a link, if a single run is what the strategies can read as it is.
+
+    That is a 4D ``.nii.gz``: nibabel opens it, `decompress_image` makes a plain copy of it, and NiftiMasker refuses what has
+    axes behind the 4th. Any other single run is converted like several of them.
 
     The values are those of the runs, never quantised anew: when all runs store the same type with the same scaling the
     stored values are copied, else the scaled values are written as float32, as nilearn's ``concat_imgs`` would give them.
@@ -40,6 +45,23 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
         A run is unreadable or does not fit the first one.
     """
     series = open_series(runs)
+    if len(runs) == 1 and is_readable(series.runs[0]) and image.name.endswith(".nii.gz"):
+        with whole_file(image) as partial:
+            partial.unlink(missing_ok=True)
+            partial.symlink_to(series.path.absolute())
+        logger.info("%d volumes of %s: a link to %s.", series.n_volumes, series.grid, series.path)
+    else:
+        copy_volumes(series, image)
+    write_run_lengths(series.runs, run_lengths)
+
+
+def is_readable(run: Image) -> bool:
+    """Tell whether all strategies can read a run as it is."""
+    return run.path.name.endswith(".nii.gz") and len(run.header.shape) == 4
+
+
+def copy_volumes(series: Series, image: Path) -> None:
+    """Write the volumes of a series into one file."""
     layout = series.runs[0].layout
     if series.same_storage:
         dtype, slope, inter = layout.raw_dtype.newbyteorder("="), layout.slope, layout.inter
@@ -49,9 +71,7 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
         blocks = progress(read_blocks(series), series, "converting")
         pieces = (block.values.astype("<f4", copy=False) for block in blocks)
     logger.info("%d file(s), %d volumes of %s as %s.", len(series.runs), series.n_volumes, series.grid, dtype)
-    header = header_like(series.runs[0], series.n_volumes, dtype, slope, inter)
-    write_image(image, header, pieces)
-    write_run_lengths(series.runs, run_lengths)
+    write_image(image, header_like(series.runs[0], series.n_volumes, dtype, slope, inter), pieces)
 
 
 def parse_arguments() -> dict:

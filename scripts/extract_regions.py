@@ -10,41 +10,50 @@ import errno
 import json
 import logging
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from roistream import __version__
 from roistream.cleaning.options import Cleaning, prepare_cleaning
-from roistream.command_line import (
+from roistream.errors import UserError
+from roistream.extraction_options import (
+    CLEANING_OPTIONS,
     add_confound_columns_option,
     add_extraction_options,
     add_memory_option,
     parse_extraction_options,
 )
-from roistream.errors import UserError
 from roistream.images.image import Image, inspect
+from roistream.images.series import Series, open_series
 from roistream.images.volumes import read_blocks
-from roistream.memory.limits import available_memory
+from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
-from roistream.outputs import whole_file
-from roistream.regions.coverage import Region, read_regions
-from roistream.regions.masks import Mask, read_voxels
+from roistream.outputs import files_of_labels, remove_files, whole_file
+from roistream.regions.masks import Mask
+from roistream.regions.requested import digest_of, locate_atlas, locate_masks
 from roistream.reporting import reporting
-from roistream.strategies import STRATEGIES
+from roistream.strategies import STRATEGIES, Strategy
 from roistream.study.runs import read_run_lengths
 
 logger = logging.getLogger("roistream")
 
+MEAN_BYTES = 2**20
+"""Budget of the values that are averaged at a time."""
+
 
 def extract_regions(
     strategy: str,
-    image: Path,
-    masks: Sequence[Path],
+    image: Sequence[Path],
     out: Path,
+    masks: Sequence[Path] = (),
+    atlas: Path | None = None,
     n_jobs: int = 1,
     regions: Path | None = None,
     runs: Path | None = None,
+    per_run: bool = True,
     confounds: Sequence[Path] = (),
     confound_columns: Sequence[str] | None = None,
     cleaning: dict | None = None,
@@ -56,20 +65,26 @@ def extract_regions(
     ----------
     strategy : str
         A name of the registry.
-    image : path
-        4D image.
-    masks : sequence of path
-        Binary masks on its grid, named ``<region>_mask.nii.gz``.
+    image : sequence of path
+        A 4D image; or its runs, for a strategy that reads series (see `roistream.images.series`).
     out : path
         Folder for ``<region>_timeseries.npy`` (float32, ``(n_volumes, n_voxels)``), ``timeseries.tsv`` (region means) and
-        ``extraction.json``, which is written last.
+        ``extraction.json``, which is written last. Arrays of other regions that an earlier extraction has left there are
+        removed.
+    masks : sequence of path
+        Binary masks on the image's grid, named ``<region>_mask.nii.gz``.
+    atlas : path, optional
+        Instead of masks, for a strategy that does without their files: a label image on the image's grid.
     n_jobs : int
         Parallel workers.
     regions : path, optional
-        ``regions.tsv``, in the order of the masks; gives the columns of ``timeseries.tsv`` their names. A region that it
-        calls empty gets an array without voxels and a column of NaN; without it an empty mask is an error.
+        ``regions.tsv``: the labels of `atlas` to extract, or in the order of the masks; gives the columns of
+        ``timeseries.tsv`` their names. A region that it calls empty gets an array without voxels and a column of NaN;
+        without it an empty mask is an error.
     runs : path, optional
-        ``runs.tsv`` of a concatenated image; its runs are then cleaned each by itself.
+        ``runs.tsv`` of a concatenated image, which tells its runs.
+    per_run : bool
+        Clean each run by itself; else all as one.
     confounds : sequence of path
         One table for each run, to be regressed out.
     confound_columns : sequence of str, optional
@@ -84,73 +99,85 @@ def extract_regions(
     UserError
         The image, a mask, a table or an option is unusable, or memory will not suffice.
     """
-    source = inspect(image)
-    if cleaning and cleaning.get("smoothing_fwhm") and not STRATEGIES[strategy].smooths:
-        able = ", ".join(name for name, entry in STRATEGIES.items() if entry.smooths)
-        raise UserError(f"The strategy {strategy} cannot smooth; leave out smoothing_fwhm, or use one of {able}.")
-    run_lengths = read_run_lengths(runs) if runs else None
+    entry = STRATEGIES[strategy]
+    check_abilities(entry, image, atlas, cleaning or {})
+    source = open_series(image) if entry.reads_series else inspect(image[0])
+    run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
     prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns)
-    stems = [mask.name.removesuffix(".gz").removesuffix(".nii").removesuffix("_mask") for mask in masks]
-    if len(set(stems)) < len(stems):
-        raise UserError("Two masks have the same file name; name each mask after its region.")
-    names = [region.name for region in regions_of(regions, masks)] if regions else stems
-    located = [Mask(mask, read_voxels(mask, source.grid, source.affine)) for mask in masks]
-    filled = [mask for mask in located if mask.voxels.size]
-    if len(filled) < len(located) and not regions:
-        empty = next(mask.path for mask in located if not mask.voxels.size)
-        raise UserError(f"{empty} is empty; leave it out.")
+    located, stems, names = locate_atlas(source, atlas, regions) if atlas else locate_masks(source, masks, regions)
     options = {**(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, [mask.voxels.size for mask in located], n_jobs, options)
-    if (shortage := tell_shortage(strategy, predicted, n_jobs, available_memory())) and memory_shortage == "error":
+    shortage = tell_shortage(strategy, predicted, n_jobs, source.mib, memory_limits())
+    if shortage and memory_shortage == "error":
         raise UserError(f"{shortage}, or go on all the same by --memory-shortage warn (config key memory_shortage).")
     if shortage:
         logger.warning("%s.", shortage)
     # A second run into the same folder: what is there is about to be replaced, and no longer a result.
     (out / "extraction.json").unlink(missing_ok=True)
-    extracted = run_strategy(strategy, source, filled, n_jobs, prepared, out)
+    paths = [out / f"{stem}_timeseries.npy" for stem in stems]
+    remove_files(files_of_labels(out, "_timeseries.npy") - set(paths))
+    extracted = run_strategy(entry, source, [mask for mask in located if mask.voxels.size], n_jobs, prepared, out)
     nothing = np.empty((source.n_volumes, 0), np.float32)
     arrays = (next(extracted) if mask.voxels.size else nothing for mask in located)
-    means = write_time_series(arrays, [out / f"{stem}_timeseries.npy" for stem in stems])
+    means = write_time_series(arrays, paths)
     write_means(means, names, out / "timeseries.tsv")
     summary = {
         "strategy": strategy,
         "n_jobs": n_jobs,
-        "n_regions": len(masks),
+        "n_regions": len(located),
         "n_volumes": source.n_volumes,
         "image_mib": round(source.mib, 3),
         "predicted_mib": round(predicted[strategy], 1),
+        # What it was made with.
+        "sources": list(map(str, image)),
+        "run_lengths": run_lengths or [source.n_volumes],
+        "regions_digest": digest_of(names, located),
+        "cleaning": {name: getattr(prepared, name) for name in CLEANING_OPTIONS},
+        "per_run": per_run,
+        "confounds": list(map(str, confounds)),
+        "confound_columns": confound_columns,
+        "version": __version__,
     }
     with whole_file(out / "extraction.json") as partial:
-        partial.write_text(json.dumps(summary, indent=2) + "\n")
-    logger.info("%s: %d regions of %d volumes with %d job(s).", strategy, len(masks), source.n_volumes, n_jobs)
+        partial.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    logger.info("%s: %d regions of %d volumes with %d job(s).", strategy, len(located), source.n_volumes, n_jobs)
+
+
+def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, cleaning: Mapping[str, Any]) -> None:
+    """Refuse what a strategy cannot do."""
+
+    def able(ability: str) -> str:
+        return ", ".join(name for name, other in STRATEGIES.items() if getattr(other, ability))
+
+    if cleaning.get("smoothing_fwhm") and not entry.smooths:
+        raise UserError(
+            f"The strategy {entry.name} cannot smooth; leave out smoothing_fwhm, or use one of {able('smooths')}."
+        )
+    if len(image) > 1 and not entry.reads_series:
+        raise UserError(
+            f"The strategy {entry.name} needs one file, but {len(image)} are given; concatenate them (concatenate_runs.py), "
+            f"or use {able('reads_series')}."
+        )
+    if atlas and entry.reads_masks:
+        raise UserError(
+            f"The strategy {entry.name} needs a file for each mask; give --masks instead of --atlas {atlas}."
+        )
 
 
 def run_strategy(
-    strategy: str, source: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning, folder: Path
+    entry: Strategy, source: Image | Series, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning, folder: Path
 ) -> Iterator[np.ndarray]:
     """Run a strategy; when it fails on a damaged image, say so as the block reader does."""
     if not masks:
         return
-    entry = STRATEGIES[strategy]
     try:
-        yield from entry.load()(source.path, masks, n_jobs, cleaning, *([folder] if entry.streams else []))
+        yield from entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else []))
     except (EOFError, OSError, ValueError, zlib.error) as error:
         # What has nothing to do with the image is no reason to read it once more.
         if getattr(error, "errno", None) not in (errno.ENOMEM, errno.ENOSPC):
             for _ in read_blocks(source):
                 pass
         raise
-
-
-def regions_of(table: Path, masks: Sequence[Path]) -> list[Region]:
-    """Read the table of regions and check that it belongs to the masks."""
-    regions = read_regions(table)
-    expected = [f"region-{region.label}_mask.nii.gz" for region in regions]
-    if [mask.name for mask in masks] != expected:
-        raise UserError(
-            f"{table} does not list the regions of the masks in their order; give the table made with them."
-        )
-    return regions
 
 
 def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> list[np.ndarray]:
@@ -163,10 +190,7 @@ def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> li
     """
     means = []
     for array, path in zip(arrays, paths, strict=True):
-        n_volumes, n_voxels = array.shape
-        # einsum sums in float64 as mean does, in half of the time.
-        total = np.einsum("ij->i", array, dtype=np.float64)
-        means.append(total / n_voxels if n_voxels else np.full(n_volumes, np.nan))
+        means.append(mean_of(array))
         if isinstance(array, np.memmap):
             Path(array.filename).replace(path)
         else:
@@ -174,6 +198,27 @@ def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> li
                 np.save(partial, array)
         del array  # before the next one is made
     return means
+
+
+def mean_of(array: np.ndarray) -> np.ndarray:
+    """Average over voxels, some volumes at a time.
+
+    A map is read piece by piece: its pages, once touched, would count as this process's memory, and a region of a long image
+    has more of them than all else takes.
+    """
+    n_volumes, n_voxels = array.shape
+    if not n_voxels:
+        return np.full(n_volumes, np.nan)
+    total = np.empty(n_volumes)
+    n_rows = max(1, MEAN_BYTES // (n_voxels * array.itemsize))
+    for first in range(0, n_volumes, n_rows):
+        rows = array[first : first + n_rows]
+        if isinstance(array, np.memmap):
+            offset = array.offset + first * n_voxels * array.itemsize
+            rows = np.fromfile(array.filename, array.dtype, rows.size, offset=offset).reshape(rows.shape)
+        # einsum sums in float64 as mean does, in half of the time.
+        np.einsum("ij->i", rows, dtype=np.float64, out=total[first : first + n_rows])
+    return total / n_voxels
 
 
 def write_means(means: Sequence[np.ndarray], names: Sequence[str], path: Path) -> None:
@@ -195,8 +240,13 @@ def parse_arguments() -> dict:
     )
     add_extraction_options(parser)
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
-    parser.add_argument("--regions", type=Path, help="regions.tsv of the masks: names, and which may be empty")
-    parser.add_argument("--runs", type=Path, help="runs.tsv of the image: clean each run by itself")
+    parser.add_argument("--runs", type=Path, help="runs.tsv of a concatenated image: which runs it has")
+    parser.add_argument(
+        "--per-run",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="clean each run by itself, or all as one (default: each by itself)",
+    )
     add_confound_columns_option(parser)
     add_memory_option(parser)
     return parse_extraction_options(parser)

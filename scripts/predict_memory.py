@@ -10,26 +10,35 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from roistream.command_line import add_extraction_options, parse_extraction_options
-from roistream.images.image import inspect
-from roistream.memory.limits import available_memory
-from roistream.memory.predict import predict_peaks_mib
-from roistream.regions.masks import read_voxels
+from roistream.extraction_options import add_extraction_options, parse_extraction_options
+from roistream.images.series import open_series
+from roistream.memory.limits import memory_limits
+from roistream.memory.predict import fits, predict_peaks_mib
+from roistream.regions.coverage import read_regions
+from roistream.regions.masks import locate_labels, read_voxels
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES
 
 
 def predict_memory(
-    image: Path, masks: Sequence[Path], n_jobs: int = 1, confounds: Sequence[Path] = (), cleaning: dict | None = None
+    image: Sequence[Path],
+    masks: Sequence[Path] = (),
+    atlas: Path | None = None,
+    regions: Path | None = None,
+    n_jobs: int = 1,
+    confounds: Sequence[Path] = (),
+    cleaning: dict | None = None,
 ) -> str:
     """Word a table of the predicted peaks of all strategies.
 
     Parameters
     ----------
-    image : path
-        4D image.
+    image : sequence of path
+        4D image, or its runs.
     masks : sequence of path
         Binary masks on its grid.
+    atlas, regions : path, optional
+        Instead of masks a label image on its grid, and the table of the labels to extract.
     n_jobs : int
         Parallel workers.
     confounds : sequence of path
@@ -48,19 +57,24 @@ def predict_memory(
     UserError
         The image or a mask is unusable.
     """
-    source = inspect(image)
-    n_voxels = [read_voxels(mask, source.grid, source.affine).size for mask in masks]
-    predicted = predict_peaks_mib(source, n_voxels, n_jobs, {**(cleaning or {}), "confounds": bool(confounds)})
-    available = available_memory()
+    source = open_series(image)
+    if atlas and regions:
+        labels = [region.label for region in read_regions(regions)]
+        n_voxels = [voxels.size for voxels in locate_labels(atlas, labels, source.grid, source.affine)]
+    else:
+        n_voxels = [read_voxels(mask, source.grid, source.affine).size for mask in masks]
+    options = {"smoothing_fwhm": None, **(cleaning or {}), "confounds": bool(confounds)}
+    predicted = predict_peaks_mib(source, n_voxels, n_jobs, options)
+    limits = memory_limits()
     lines = ["strategy\tpredicted_mib\tfits"]
     for name in STRATEGIES:
         if name not in predicted:
-            lines.append(f"{name}\tn/a\tcannot smooth")
+            reason = "needs one file" if STRATEGIES[name].smooths or not options["smoothing_fwhm"] else "cannot smooth"
+            lines.append(f"{name}\tn/a\t{reason}")
         else:
-            fits = "unknown" if available is None else "yes" if predicted[name] <= available.mib else "no"
-            lines.append(f"{name}\t{predicted[name]:.0f}\t{fits}")
-    if available is not None:
-        lines.append(f"# {available.mib:.0f} MiB are available: {available.limited_by}")
+            keeps = "yes" if fits(name, predicted[name], n_jobs, source.mib, limits) else "no"
+            lines.append(f"{name}\t{predicted[name]:.0f}\t{keeps if limits else 'unknown'}")
+    lines += [f"# {limit.mib:.0f} MiB are available: {limit.limited_by}" for limit in limits]
     return "\n".join(lines)
 
 

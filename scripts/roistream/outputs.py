@@ -1,8 +1,12 @@
-"""Outputs appear whole or not at all."""
+"""Outputs appear whole or not at all, and what is outdated goes."""
 
-from collections.abc import Iterator
+import logging
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+logger = logging.getLogger("roistream")
 
 
 @contextmanager
@@ -31,3 +35,17 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def files_of_labels(folder: Path, ending: str) -> set[Path]:
+    """List the files ``region-<label><ending>`` of a folder, which are this project's own."""
+    return {
+        path for path in folder.glob(f"region-*{ending}") if re.fullmatch(rf"region-\d+{re.escape(ending)}", path.name)
+    }
+
+
+def remove_files(outdated: Iterable[Path]) -> None:
+    """Remove files that were made with another configuration and would pass for results of this one."""
+    for path in sorted(outdated):
+        path.unlink(missing_ok=True)
+        logger.info("Removed %s, which belongs to another configuration.", path)

@@ -105,7 +105,7 @@ def cleanings(draw, n_volumes=N_VOLUMES):
 @given(cleaning=cleanings(), which=st.sampled_from(["float", "scaled"]))
 def test_stream_cleans_as_nifti_masker_does(images, tmp_path, cleaning, which):
     masks = masks_on(images[which], tmp_path)
-    for found, mask in zip(STRATEGIES["stream"].load()(images[which], masks, 1, cleaning), masks, strict=True):
+    for found, mask in zip(STRATEGIES["stream"].load()(inspect(images[which]), masks, 1, cleaning), masks, strict=True):
         assert found.dtype == np.float32
         assert np.array_equal(found, nifti_masker(images[which], mask, cleaning))
 
@@ -115,7 +115,7 @@ def test_stream_cleans_as_nifti_masker_does(images, tmp_path, cleaning, which):
 def test_stream_cleans_a_real_scaled_run_as_nifti_masker_does(tmp_path, cleaning):
     image = Path(nib.__path__[0]) / "tests/data/functional.nii"
     masks = masks_on(image, tmp_path)
-    for found, mask in zip(STRATEGIES["stream"].load()(image, masks, 1, cleaning), masks, strict=True):
+    for found, mask in zip(STRATEGIES["stream"].load()(inspect(image), masks, 1, cleaning), masks, strict=True):
         assert np.array_equal(found, nifti_masker(image, mask, cleaning))
 
 
@@ -134,7 +134,7 @@ EVERYTHING = Cleaning(
 @pytest.mark.parametrize("name", list(STRATEGIES))
 def test_every_strategy_cleans_along_time(images, tmp_path, name, which):
     masks = masks_on(images[which], tmp_path)
-    for found, mask in zip(STRATEGIES[name].load()(images[which], masks, 2, EVERYTHING), masks, strict=True):
+    for found, mask in zip(STRATEGIES[name].load()(inspect(images[which]), masks, 2, EVERYTHING), masks, strict=True):
         assert np.array_equal(found, nifti_masker(images[which], mask, EVERYTHING))
 
 
@@ -142,8 +142,8 @@ def test_every_strategy_cleans_along_time(images, tmp_path, name, which):
 def test_strategies_that_smooth(images, tmp_path, name):
     cleaning = Cleaning(smoothing_fwhm=5.0)
     masks = masks_on(images["float"], tmp_path)
-    found = STRATEGIES[name].load()(images["float"], masks, 1, cleaning)
-    unsmoothed = STRATEGIES[name].load()(images["float"], masks, 1, Cleaning())
+    found = STRATEGIES[name].load()(inspect(images["float"]), masks, 1, cleaning)
+    unsmoothed = STRATEGIES[name].load()(inspect(images["float"]), masks, 1, Cleaning())
     for array, raw, mask in zip(found, unsmoothed, masks, strict=True):
         assert np.array_equal(array, nifti_masker(images["float"], mask, cleaning))
         assert not np.array_equal(array, raw)
@@ -370,7 +370,7 @@ def test_chosen_and_filled_confounds_are_regressed_out_as_by_nifti_masker(images
     cleaning = prepare_cleaning(source, options, lengths, tables, chosen)
     by_hand = Cleaning(**options, t_r=2.0, confounds=np.concatenate(expected), runs=np.repeat([0, 1], lengths))
     masks = masks_on(images["float"], tmp_path)
-    for found, mask in zip(STRATEGIES[name].load()(images["float"], masks, 1, cleaning), masks, strict=True):
+    for found, mask in zip(STRATEGIES[name].load()(inspect(images["float"]), masks, 1, cleaning), masks, strict=True):
         assert np.array_equal(found, nifti_masker(images["float"], mask, by_hand))
 
 

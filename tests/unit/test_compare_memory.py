@@ -18,8 +18,8 @@ import compare_memory as script
 from compare_memory import compare_memory
 from conftest import run_script
 from roistream.errors import UserError
-from roistream.figures.comparison import draw_comparison
-from roistream.figures.style import SHADES, format_value, strategy_colour
+from roistream.figures.comparison import draw_comparison, draw_figure
+from roistream.figures.style import INK, SHADES, format_value, strategy_colour
 from roistream.memory.summaries import COLUMNS, Summary
 from roistream.strategies import STRATEGIES
 
@@ -225,7 +225,7 @@ def test_svg_holds_title_labels_values_and_legend_as_text(tmp_path):
 
 
 def test_prediction_is_explained_only_where_there_is_one(tmp_path):
-    assert "predicted peak" not in svg_texts(compare(tmp_path, [content("numpy_path")]).svg)
+    assert "predicted peak" not in svg_texts(compare(tmp_path, [content("numpy_path"), content("mmap")]).svg)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_values_are_rounded_for_reading(value, text):
 def test_singular_counts(tmp_path):
     svg = compare(tmp_path, [content("numpy_path", n_jobs=1, n_regions=1, n_volumes=1)]).svg
     page = " ".join(svg_texts(svg))
-    assert "extracting 1 region from 1 volume of large_fmri (912 MiB), 1 parallel job" in page
+    assert "extracting 1 region by numpy, path from 1 volume of large_fmri (912 MiB), 1 parallel job" in page
     assert "1 parallel jobs" not in page
 
 
@@ -284,7 +284,7 @@ LOOKS = {
 @pytest.mark.parametrize("image", ["large_fmri", "sub-01_ses-baseline_task-restingstate_acq-multiband_desc-" * 2])
 @pytest.mark.parametrize("look", LOOKS)
 def test_texts_lie_inside_the_figure_and_apart(look, image, monkeypatch):
-    figure = draw_comparison(LOOKS[look], image)
+    figure = draw_figure(LOOKS[look], image)
     drawn = []
     draw = matplotlib.text.Text.draw
     monkeypatch.setattr(matplotlib.text.Text, "draw", lambda text, renderer: (drawn.append(text), draw(text, renderer)))
@@ -300,12 +300,12 @@ def test_texts_lie_inside_the_figure_and_apart(look, image, monkeypatch):
     for (one, its_box), (other, other_box) in combinations(texts.items(), 2):
         assert not its_box.overlaps(other_box), (one, other)
 
-    # Pointers too: a value and its prediction are legible together.
+    # Lines too: a value and its prediction are legible together.
     marks = [bar.get_window_extent(renderer) for axes in figure.axes for bar in axes.patches]
     for line in figure.axes[0].lines:
-        radius = line.get_markersize() / 2 * figure.dpi / 72
-        centres = line.get_transform().transform(line.get_xydata())
-        marks += [Bbox([centre - radius, centre + radius]) for centre in centres]
+        left, right = line.get_transform().transform(line.get_xydata())
+        half = line.get_linewidth() / 2 * figure.dpi / 72
+        marks.append(Bbox.from_extents(left[0], left[1] - half, right[0], right[1] + half))
     for text, box in texts.items():
         assert not any(box.overlaps(mark) for mark in marks), f"{text} is covered"
 
@@ -355,13 +355,53 @@ def test_bars_have_the_colours_and_heights_of_their_strategies():
         assert wall[position].get_height() == summary.wall_s
 
 
-def test_pointers_stand_at_the_known_predictions():
+def test_a_prediction_is_a_line_across_its_own_bar():
     summaries = [
         Summary(**content("nifti_masker_path", predicted_mib=12_000)),
         Summary(**content("numpy_path")),
         Summary(**content("shared_memory", predicted_mib=2_000)),
     ]
     memory_axes, _ = draw_comparison(summaries, "large_fmri").axes
-    (pointers,) = memory_axes.lines
-    assert list(pointers.get_ydata()) == [12_000, 2_000]
-    assert [round(x) for x in pointers.get_xdata()] == [0, 2]
+    pss, _ = memory_axes.containers
+    lines = [line for line in memory_axes.lines if to_rgb(line.get_color()) == to_rgb(INK)]
+    for line, bar, mib in zip(lines, (pss[0], pss[2]), (12_000, 2_000), strict=True):
+        assert list(line.get_xdata()) == [bar.get_x(), bar.get_x() + bar.get_width()]
+        assert list(line.get_ydata()) == [mib, mib]
+
+
+def test_the_only_strategy_is_held_against_the_image(tmp_path):
+    figure = draw_figure([Summary(**content("stream", predicted_mib=90))], "large_fmri")
+    [axes] = figure.axes
+    assert [round(bars[0].get_width(), 2) for bars in axes.containers] == [912.2, 90, 85, 85.25]
+    texts = svg_texts(compare(tmp_path, [content("stream")]).svg)
+    page = " ".join(texts)
+    assert "Memory of extracting 6 regions by stream" in page
+    assert "from 857 volumes of large_fmri (912 MiB), 6 parallel jobs, 1.9 s" in page
+    assert "the image, uncompressed" in texts
+    assert not [text for text in texts if "lower is better" in text or "predicted" in text]
+
+
+def test_results_of_strategies_that_are_not_compared_are_removed(tmp_path):
+    """Files that this project writes, and no others; the concatenated image stays as long as a strategy reads it."""
+    written = ["extraction.json", "memory.json", "memory.tsv", "timeseries.tsv", "region-12_timeseries.npy"]
+    foreign = [tmp_path / "mmap/notes.txt", tmp_path / "mmap/region-a_timeseries.npy", tmp_path / "masker/memory.json"]
+    for path in [*(tmp_path / name / file for name in STRATEGIES for file in written), *foreign]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("old")
+    copies = [tmp_path / "scan_bold.nii.gz", tmp_path / "runs.tsv"]
+    copies[0].symlink_to(tmp_path / "is gone.nii.gz")
+    copies[1].write_text("old")
+
+    def compare(*names):
+        for name in names:
+            (tmp_path / name / "memory.json").write_text(json.dumps(content(name)))
+        paths = [tmp_path / name / "memory.json" for name in names]
+        outputs = [tmp_path / f"memory_comparison.{ending}" for ending in ("tsv", "png", "svg")]
+        compare_memory(paths, *outputs, "scan")
+        made = {path for path in tmp_path.rglob("*") if path.is_symlink() or path.is_file()}
+        return made - set(outputs)
+
+    kept = {tmp_path / name / file for name in ("stream", "numpy_path") for file in written}
+    assert compare("numpy_path", "stream") == kept | set(foreign) | set(copies)
+    assert compare("stream") == {path for path in kept if path.parent.name == "stream"} | set(foreign)
+    assert not (tmp_path / "numpy_path").exists()

@@ -134,6 +134,28 @@ def test_a_single_run(tmp_path, rng):
     assert read_run_lengths(tmp_path / "results" / "runs.tsv") == [5]
 
 
+@pytest.mark.parametrize("name", ["run.nii.gz", "run.nii", "five.nii.gz", "volume.nii.gz"])
+def test_a_single_run_that_can_be_read_is_not_copied(tmp_path, rng, name):
+    """What is no 4D .nii.gz is converted, for the strategies that need that; an earlier link's run is left alone."""
+    data = random_run(rng, "f4", 1)
+    if name == "volume.nii.gz":
+        nib.Nifti1Image(data[..., 0], AFFINE).to_filename(tmp_path / name)
+    elif name == "five.nii.gz":
+        nib.Nifti1Image(data[..., None], AFFINE).to_filename(tmp_path / name)
+    else:
+        save_run(tmp_path / name, data)
+    for _ in range(2):
+        image = concatenate(tmp_path, [tmp_path / name])
+        assert image.shape == data.shape
+        assert np.array_equal(np.asarray(image.dataobj), data)
+    linked = tmp_path / "results/image_bold.nii.gz"
+    assert linked.is_symlink() == (name == "run.nii.gz")
+    before = (tmp_path / name).read_bytes()
+    concatenate(tmp_path, [tmp_path / name] * 2)
+    assert not linked.is_symlink()
+    assert (tmp_path / name).read_bytes() == before
+
+
 def test_geometry_time_and_codes_are_the_first_runs(tmp_path, rng):
     affine = np.array([[-3.3, 0.1, 0, 90.25], [0, 3.3, 0.2, -126.5], [0.1, 0, 3.1, -72.75], [0, 0, 0, 1]])
     paths = [

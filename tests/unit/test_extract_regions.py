@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from nilearn import signal
 
+from concatenate_runs import concatenate_runs
 from conftest import AFFINE, GRID, ROOT, save_mask, save_run
+from roistream import __version__
 from roistream.regions.coverage import Region, write_regions
 from roistream.strategies import STRATEGIES
 
@@ -39,9 +42,10 @@ def table(tmp_path):
 
 
 def extract(image, masks, out, *options, strategy="numpy_in_memory", cwd=None):
-    """Run the script; give the finished process."""
+    """Run the script on an image, or on a list of runs; give the finished process."""
     command = [sys.executable, ROOT / "scripts" / "extract_regions.py", "--strategy", strategy]
-    command += ["--image", image, "--masks", *masks, "--out", out, *options]
+    command += ["--image", *(image if isinstance(image, list) else [image]), "--out", out, *options]
+    command += ["--masks", *masks] if masks else []
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", cwd=cwd)
 
 
@@ -93,12 +97,28 @@ def test_all_outputs(tmp_path, image, masks, table, strategy):
     assert np.allclose(means, expected, rtol=1e-8, atol=0)
     summary = json.loads((out / "extraction.json").read_text())
     assert 20 < summary.pop("predicted_mib") < 300
+    assert re.fullmatch("[0-9a-f]{16}", summary.pop("regions_digest"))
     assert summary == {
         "strategy": strategy,
         "n_jobs": 1,
         "n_regions": 3,
         "n_volumes": N_VOLUMES,
         "image_mib": round(N_VOLUMES * 6 * 7 * 5 * 4 / 2**20, 3),
+        "sources": [str(image)],
+        "run_lengths": [N_VOLUMES],
+        "cleaning": {
+            "smoothing_fwhm": None,
+            "detrend": False,
+            "standardize": None,
+            "standardize_confounds": True,
+            "low_pass": None,
+            "high_pass": None,
+            "t_r": 2.0,
+        },
+        "per_run": True,
+        "confounds": [],
+        "confound_columns": None,
+        "version": __version__,
     }
     assert files(out) == sorted(
         ["extraction.json", "timeseries.tsv", *(f"region-{label}_timeseries.npy" for label in (1, 2, 7))]
@@ -196,6 +216,94 @@ def test_outputs_of_an_earlier_run_are_replaced(tmp_path, image, masks):
     assert np.array_equal(np.load(out / "region-1_timeseries.npy"), by_indexing(image, masks[0]))
     assert files(out) == sorted(before)
     assert (out / "timeseries.tsv").read_bytes() != before["timeseries.tsv"]
+
+
+def save_atlas(path, masks):
+    """Save masks that do not overlap as labels; give the labels by the masks' names."""
+    labels = np.zeros(GRID, np.int32)
+    for mask in masks:
+        labels[np.asarray(nib.load(mask).dataobj) != 0] = int(re.search(r"\d+", mask.name)[0])
+    nib.Nifti1Image(labels, AFFINE).to_filename(path)
+    return path
+
+
+def test_an_atlas_instead_of_masks(tmp_path, image, masks):
+    """The same arrays, whatever the order of the regions; a label that the atlas has not is an empty region."""
+    atlas = save_atlas(tmp_path / "atlas.nii.gz", masks)
+    inside = np.asarray(nib.load(atlas).dataobj)
+    labels = [7, 99, 1, 2]
+    counts = [int((inside == label).sum()) for label in labels]
+    table = tmp_path / "regions.tsv"
+    write_regions([Region(n, f"name {n}", 9, k, 1.0, "ok") for n, k in zip(labels, counts, strict=True)], table)
+    options = ["--atlas", atlas, "--regions", table, "--detrend"]
+    process = extract(image, [], tmp_path / "atlas", *options, strategy="stream")
+    assert process.returncode == 0, process.stderr
+    split = [save_mask(tmp_path / f"region-{n}_mask.nii.gz", np.argwhere(inside == n)) for n in labels]
+    process = extract(image, split, tmp_path / "masks", "--regions", table, "--detrend", strategy="mmap")
+    assert process.returncode == 0, process.stderr
+    for name in (*(f"region-{n}_timeseries.npy" for n in labels), "timeseries.tsv"):
+        assert (tmp_path / "atlas" / name).read_bytes() == (tmp_path / "masks" / name).read_bytes(), name
+    made_with = [json.loads((tmp_path / way / "extraction.json").read_text()) for way in ("atlas", "masks")]
+    assert made_with[0]["regions_digest"] == made_with[1]["regions_digest"]
+
+    out = tmp_path / "out"
+    fails(out, extract(image, [], out, *options, strategy="numpy_path"), "needs a file for each mask; give --masks")
+    write_regions([Region(1, "a", 9, counts[2] + 1, 1.0, "ok")], table)
+    fails(out, extract(image, [], out, *options, strategy="stream"), f"{table} counts other voxels than {atlas} has")
+    process = extract(image, [], out, "--atlas", atlas, strategy="stream")
+    assert (process.returncode, "give --regions as well" in process.stderr) == (2, True)
+
+
+@pytest.fixture
+def runs(tmp_path, rng):
+    """Three runs of an image: one of them scaled integers, which makes float32 of all, and one of 3D volumes."""
+    first = save_run(tmp_path / "run-1.nii.gz", rng.standard_normal((*GRID, 12)).astype(np.float32))
+    second = tmp_path / "run-2.nii"
+    scaled = nib.Nifti1Image(rng.integers(0, 2000, (*GRID, 14)).astype(np.int16), AFFINE)
+    scaled.header.set_zooms((3, 3, 3, 2))
+    scaled.header.set_slope_inter(0.37, 5)
+    scaled.to_filename(second)
+    volumes = [tmp_path / f"volume-{number}.nii" for number in range(11)]
+    for volume in volumes:
+        nib.Nifti1Image(rng.standard_normal(GRID), AFFINE).to_filename(volume)
+    return [first, second, *volumes]
+
+
+@pytest.mark.parametrize("cleaning", ["none", "each", "as one"])
+def test_runs_are_as_their_concatenation(tmp_path, runs, masks, cleaning):
+    """Also cleaned each by itself, which a concatenated image needs its table of runs for."""
+    concatenate_runs(runs, tmp_path / "whole.nii.gz", tmp_path / "runs.tsv")
+    options = [] if cleaning == "none" else ["--detrend", "--standardize", "zscore_sample"]
+    alone = ["--no-per-run"] if cleaning == "as one" else []
+    table = ["--runs", tmp_path / "runs.tsv"] if cleaning == "each" else []
+    process = extract(runs, masks, tmp_path / "series", *options, *alone, strategy="stream")
+    assert process.returncode == 0, process.stderr
+    process = extract(tmp_path / "whole.nii.gz", masks, tmp_path / "whole", *options, *table)
+    assert process.returncode == 0, process.stderr
+    for name in (*(f"region-{n}_timeseries.npy" for n in (1, 2, 7)), "timeseries.tsv"):
+        assert (tmp_path / "series" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    made_with = json.loads((tmp_path / "series" / "extraction.json").read_text())
+    assert made_with["run_lengths"] == ([37] if cleaning == "as one" else [12, 14, 11])
+    assert made_with["sources"] == list(map(str, runs))
+    whole = json.loads((tmp_path / "whole" / "extraction.json").read_text())
+    assert made_with["image_mib"] == whole["image_mib"], "or a comparison would take them for two images"
+
+
+def test_several_runs_for_a_strategy_that_needs_one_file(tmp_path, runs, masks):
+    out = tmp_path / "out"
+    fails(out, extract(runs, masks, out, strategy="mmap"), "needs one file, but 13 are given; concatenate them")
+
+
+def test_what_was_made_with_another_configuration_is_removed(tmp_path, image, masks):
+    out = tmp_path / "out"
+    assert extract(image, masks, out).returncode == 0
+    foreign = ["notes.txt", "region-7_timeseries.npy.bak", "region-left_timeseries.npy", "region-1_mask.nii.gz"]
+    for name in foreign:
+        (out / name).write_text("mine")
+    process = extract(image, masks[1:2], out, "--detrend", strategy="stream")
+    assert process.returncode == 0, process.stderr
+    assert files(out) == sorted(["extraction.json", "region-2_timeseries.npy", "timeseries.tsv", *foreign])
+    assert json.loads((out / "extraction.json").read_text())["cleaning"]["detrend"] is True
 
 
 # A user's mistakes

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from conftest import ROOT
-from roistream.memory.limits import available_memory
+from roistream.memory.limits import address_space, available_memory
 
 MEMINFO = "MemTotal:       16384000 kB\nMemFree:         1024000 kB\nMemAvailable:    8192000 kB\n"
 
@@ -86,6 +86,25 @@ def test_a_container_sees_its_group_at_the_top(tmp_path):
 )
 def test_inside_a_slurm_job(tmp_path, variables, mib):
     assert available_memory(write(tmp_path, {"proc/meminfo": MEMINFO}), variables).mib == mib
+
+
+def test_address_space_is_not_limited_here():
+    assert address_space() is None
+
+
+def test_a_real_limit_of_address_space():
+    script = "from roistream.memory.limits import check_memory; check_memory(1025, 'This', 'error')"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'ulimit -v {1024**2} && exec "$0" -c "{script}"', sys.executable],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        "This needs about 1,025 MiB of memory, but the limit of its address space (ulimit -v) allows 1,024 MiB"
+        in done.stderr
+    )
 
 
 @pytest.fixture

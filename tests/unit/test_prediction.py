@@ -13,7 +13,7 @@ from roistream.images.writing import new_header, write_image
 from roistream.memory.limits import Available
 from roistream.memory.measure import measure
 from roistream.memory.predict import predict_peak_mib, predict_peaks_mib, tell_shortage
-from roistream.strategies import STRATEGIES
+from roistream.strategies import STRATEGIES, Strategy
 
 GRID = (40, 41, 32)
 
@@ -104,26 +104,39 @@ def test_only_strategies_that_smooth_are_predicted_with_smoothing(image):
     assert list(smoothing) == [name for name, entry in STRATEGIES.items() if entry.smooths]
 
 
-def test_a_strategy_without_a_prediction_is_a_defect(image):
-    with pytest.raises(ValueError, match="no prediction"):
-        predict("teleport", image)
+def test_a_strategy_without_a_prediction_is_a_defect():
+    with pytest.raises(AttributeError, match="teleport"):
+        Strategy("teleport", "teleport", "teleport").load_prediction()
 
 
 PREDICTED = {"numpy_path": 5000.0, "mmap": 800.0, "stream": 60.0}
 
 
 def test_a_shortage_names_need_limit_and_what_would_fit():
-    told = tell_shortage("numpy_path", PREDICTED, 6, Available(1000, "the memory of its SLURM job"))
+    told = tell_shortage("numpy_path", PREDICTED, 6, 900, [Available(1000, "the memory of its SLURM job")])
     assert told == (
         "The strategy numpy_path with 6 job(s) needs about 5,000 MiB of memory, but the memory of its SLURM job allows "
         "1,000 MiB; use stream (60 MiB) or mmap (800 MiB)"
     )
-    assert tell_shortage("stream", PREDICTED, 6, Available(10, "x")).endswith("use a machine with more")
+    assert tell_shortage("stream", PREDICTED, 6, 900, [Available(10, "x")]).endswith("use a machine with more")
 
 
-@pytest.mark.parametrize("available", [None, Available(5000, "x")])
-def test_no_shortage(available):
-    assert tell_shortage("numpy_path", PREDICTED, 6, available) == ""
+@pytest.mark.parametrize("limits", [[], [Available(5000, "x")], [Available(900, "x", each_process=True)]])
+def test_no_shortage(limits):
+    # Of six workers none has more than its share, but each has the image.
+    assert tell_shortage("numpy_path", PREDICTED, 6, 900, limits) == ""
+
+
+def test_what_must_have_the_image_in_its_address_space_is_not_recommended():
+    limits = [Available(2000, "the machine"), Available(899, "ulimit", each_process=True)]
+    told = tell_shortage("mmap", PREDICTED, 6, 900, limits)
+    assert told == (
+        "The strategy mmap with 6 job(s) needs about 900 MiB of memory, but ulimit allows 899 MiB; use stream (60 MiB)"
+    )
+    # Both are too small: the smaller one is told, and what is recommended keeps both.
+    told = tell_shortage("numpy_path", PREDICTED, 6, 900, limits)
+    assert "but ulimit allows" in told
+    assert told.endswith("use stream (60 MiB)")
 
 
 def run_script(name, *arguments, **variables):

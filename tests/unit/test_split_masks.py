@@ -106,6 +106,20 @@ def test_all_regions_empty_is_an_error_in_any_case(tmp_path, atlases, empty_regi
     assert outputs(tmp_path) == []
 
 
+def test_masks_of_another_configuration_are_removed(tmp_path, atlases):
+    first = split(tmp_path, atlases)
+    foreign = first[0].with_name("lesion_mask.nii.gz")
+    foreign.write_text("mine")
+    [kept] = split(tmp_path, atlases, {1: "one"})
+    assert sorted(outputs(tmp_path)) == sorted([kept, foreign, tmp_path / "out" / "regions.tsv"])
+    split_masks(*atlases, NAMES, [], tmp_path / "out" / "regions.tsv", "keep")
+    assert sorted(outputs(tmp_path)) == sorted([foreign, tmp_path / "out" / "regions.tsv"])
+    assert [region.label for region in read_regions(tmp_path / "out" / "regions.tsv")] == list(NAMES)
+    foreign.unlink()
+    split_masks(*atlases, NAMES, [], tmp_path / "out" / "regions.tsv", "keep")
+    assert not foreign.parent.exists()
+
+
 def test_what_is_lost_is_in_the_log(tmp_path, atlases, caplog):
     with caplog.at_level(logging.INFO, logger="roistream"):
         split(tmp_path, atlases)

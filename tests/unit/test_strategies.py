@@ -55,7 +55,7 @@ def located(image, masks):
 
 def assert_conforms(strategy, image, masks, n_jobs=1):
     """Compare all regions with NiftiMasker; return them."""
-    arrays = list(strategy(image, located(image, masks), n_jobs, Cleaning()))
+    arrays = list(strategy(inspect(image), located(image, masks), n_jobs, Cleaning()))
     assert len(arrays) == len(masks)
     for array, mask in zip(arrays, masks, strict=True):
         assert array.dtype == np.dtype("=f4")
@@ -138,9 +138,9 @@ def test_an_unused_fifth_dimension(strategy, tmp_path, masks, rng):
     assert nib.load(tmp_path / "five.nii").ndim == 5
     if "nifti_masker" in strategy.__name__:
         with pytest.raises(UserError, match="unused 5th dimension"):
-            strategy(tmp_path / "five.nii", located(tmp_path / "five.nii", masks), 1, Cleaning())
+            strategy(inspect(tmp_path / "five.nii"), located(tmp_path / "five.nii", masks), 1, Cleaning())
         return
-    found = list(strategy(tmp_path / "five.nii", located(tmp_path / "five.nii", masks), 1, Cleaning()))
+    found = list(strategy(inspect(tmp_path / "five.nii"), located(tmp_path / "five.nii", masks), 1, Cleaning()))
     assert all(map(np.array_equal, found, expected))
 
 
@@ -163,7 +163,7 @@ def test_values_beyond_float32_are_refused(strategy, tmp_path, masks, rng):
     data[2, 2, 2, 3] = 1e300
     run = save_run(tmp_path / "run.nii", data)
     with pytest.raises(UserError, match="beyond the range of float32"):
-        list(strategy(run, located(run, masks), 1, Cleaning()))
+        list(strategy(inspect(run), located(run, masks), 1, Cleaning()))
 
 
 def test_the_real_scaled_run_of_nibabel(strategy, tmp_path):
@@ -181,10 +181,10 @@ def test_shared_memory_does_not_outlive_the_job(tmp_path, masks, rng):
     before = set(Path("/dev/shm").iterdir())
     run = save_run(tmp_path / "run.nii", rng.standard_normal((*GRID, N_VOLUMES)))
     usable = located(run, masks)
-    STRATEGIES["shared_memory"].load()(run, usable, 2, Cleaning())
+    STRATEGIES["shared_memory"].load()(inspect(run), usable, 2, Cleaning())
     with pytest.raises(FileNotFoundError):
         STRATEGIES["shared_memory"].load()(
-            run, [*usable, Mask(tmp_path / "absent.nii", usable[0].voxels)], 2, Cleaning()
+            inspect(run), [*usable, Mask(tmp_path / "absent.nii", usable[0].voxels)], 2, Cleaning()
         )
     assert {path for path in Path("/dev/shm").iterdir() if path.name.startswith("psm_")} <= before
 
@@ -204,7 +204,7 @@ def test_stream_keeps_its_arrays_in_files_of_the_folder(tmp_path, masks, rng):
     left_behind = tmp_path / "out/.partial-stream-x/0.npy"
     left_behind.parent.mkdir(parents=True)
     left_behind.write_bytes(b"what a killed process left")
-    for array in streaming.stream(run, located(run, masks), 1, Cleaning(), tmp_path / "out"):
+    for array in streaming.stream(inspect(run), located(run, masks), 1, Cleaning(), tmp_path / "out"):
         assert not left_behind.exists()
         assert Path(array.filename).parent.parent == tmp_path / "out"
         assert np.array_equal(np.load(array.filename), array)
@@ -216,7 +216,7 @@ def test_a_stream_that_was_given_up_fails_and_spoils_nothing(tmp_path, masks, rn
     run = save_run(tmp_path / "run.nii.gz", rng.standard_normal((*GRID, 9)).astype(np.float32))
     monkeypatch.setattr(streaming, "BATCH_BYTES", 1)  # a batch for each volume
     monkeypatch.setattr(streaming, "read_blocks", lambda image: read_blocks(image, 1000))
-    arguments = (run, located(run, masks), 1, Cleaning(), tmp_path / "out")
+    arguments = (inspect(run), located(run, masks), 1, Cleaning(), tmp_path / "out")
     append, successors = streaming.append, []
 
     def overtaken(*files):

@@ -6,14 +6,18 @@ import subprocess
 import sys
 import xml.etree.ElementTree
 
+import numpy as np
 import pytest
 
-from benchmarks.report import Bar, judge
+import benchmarks.__main__
+from benchmarks.bars import Bar
+from benchmarks.judge import judge
+from benchmarks.values import compare
 from conftest import ROOT
 from roistream.strategies import STRATEGIES
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"}
-EXPERIMENTS = ("strategies", "growth", "cleaning", "concatenation", "prediction", "address_space", "rules")
+EXPERIMENTS = tuple(experiment.__name__ for experiment in benchmarks.__main__.EXPERIMENTS)
 
 
 def benchmark(*arguments, **options):
@@ -78,6 +82,26 @@ def test_results_are_the_same_for_all_strategies(results):
     assert results["cleaning"][1]["identical"] is True
 
 
+def test_studies_are_what_they_should_be(results):
+    identical = {
+        row["name"]: row["identical"]
+        for experiment in ("label_means", "label_cleaning", "series")
+        for row in results[experiment]
+        if "identical" in row and not row["name"].endswith("1 region")
+    }
+    assert identical == {"NiftiLabelsMasker, 64 labels": True, "NiftiLabelsMasker": True, "2 runs as a series": True}
+    for row in results["label_means"]:
+        if row["name"].endswith("1 region"):  # they print some digits
+            assert row["largest_difference"] < 1e-4
+    alone, study = results["study"]
+    assert alone["files_per_image"] == 64 + 2
+    assert 1 <= study["files_per_image"] <= 4
+    assert {row["n_images"] for row in results["dry_runs"]} == {2, 3}
+    assert {row["name"] for row in results["steps"] if row["asked_mib"]} == {
+        row["name"] for row in results["steps"]
+    } - {"compare_memory"}  # the head node's own
+
+
 def test_report(report, results):
     text = (report / "benchmark.md").read_text()
     assert "![" in text
@@ -87,12 +111,12 @@ def test_report(report, results):
     assert len(bars) == 2 + len(judge(results))
     assert {row[3] for row in bars[2:]} <= {"yes", "**no**", "–"}
     assert len(found.pop("Benchmark")) > 8  # the machine
-    # The others belong to the experiments, in their order; concatenate_runs is repeated among the rules.
+    # The others belong to the experiments, in their order.
     assert len(found) == len(EXPERIMENTS)
     for (heading, rows), experiment in zip(found.items(), EXPERIMENTS, strict=True):
         names = [row[0].strip("`") for row in rows[2:]]
         expected = [row["name"] for row in results[experiment]]
-        assert names == expected + ["concatenate_runs"] * (experiment == "rules"), heading
+        assert names == expected, heading
         assert {len(row) for row in rows} == {len(rows[0])}, heading
 
 
@@ -144,6 +168,29 @@ def invented():
         return {"name": name, "runs": [run(**entries) for entries in runs], "identical": True, **facts}
 
     return {
+        "label_means": [
+            row("igzip -dc", {"wall_s": 1.0}),
+            row("extract_timeseries.py, 64 labels", {"peak_pss_mib": 40, "wall_s": 1.35}),
+            row("extract_timeseries.py, 444 labels", {"wall_s": 1.35 * 1.1}),
+            row("NiftiLabelsMasker, 64 labels", {"peak_pss_mib": 1000, "wall_s": 8.2}),
+            row("wb_command -volume-stats, 1 region", {"peak_pss_mib": 600, "wall_s": 3.5}),
+            row("mrstats -mask, 1 region", {"peak_pss_mib": 600, "wall_s": 3.5}),
+        ],
+        "label_cleaning": [row("extract_timeseries.py", {"peak_pss_mib": 200}), row("NiftiLabelsMasker", {})],
+        "series": [
+            row("3 runs as a series", {"wall_s": 1.05}, written_mib=0.5, input_mib=50.0),
+            row("their concatenation", {}, written_mib=0.5, input_mib=50.0),
+        ],
+        "study": [
+            row("one by one", {"wall_s": 8}, n_images=12, files_per_image=66, disk_mib=50.0, input_mib=50.0),
+            row("snakemake", {"wall_s": 10}, n_images=12, files_per_image=4, disk_mib=0.5, input_mib=50.0),
+        ],
+        "dry_runs": [
+            row("many", {"wall_s": 30, "peak_pss_mib": 400}, target="timeseries", n_images=1000),
+            row("very many", {"wall_s": 300, "peak_pss_mib": 2560}, target="timeseries", n_images=10_000),
+            row("comparison", {"wall_s": 60, "peak_pss_mib": 1536}, target="all", n_images=1000),
+            row("a trial", {"wall_s": 600}, target="timeseries", n_images=2),
+        ],
         "strategies": [
             row("igzip -dc", {"wall_s": 1.25}),
             *[row(name, {"peak_pss_mib": 11_000, "wall_s": 3}) for name in STRATEGIES if name != "stream"],
@@ -174,13 +221,31 @@ def test_bars_that_hold(invented):
 def change(results, experiment, name, **figures):
     for row in results[experiment]:
         if row["name"] == name:
-            row |= {key: figures.pop(key) for key in ("identical",) if key in figures}
+            row |= {key: figures.pop(key) for key in set(row) & set(figures)}
             row["runs"] = [each | figures for each in row["runs"]]
 
 
 @pytest.mark.parametrize(
     ("experiment", "name", "figures", "failing"),
     [
+        ("label_means", "igzip -dc", {"wall_s": 0.99}, ["… wall from the .nii.gz"]),
+        ("label_means", "extract_timeseries.py, 64 labels", {"peak_pss_mib": 57}, ["means of 64", *["… against"] * 3]),
+        ("label_means", "extract_timeseries.py, 444 labels", {"wall_s": 1.5}, ["… wall of 444"]),
+        ("label_means", "wb_command -volume-stats, 1 region", {"wall_s": 3.3}, ["… against `wb_command"]),
+        ("label_means", "mrstats -mask, 1 region", {"peak_pss_mib": 599}, ["… against `mrstats"]),
+        ("label_means", "NiftiLabelsMasker, 64 labels", {"wall_s": 8}, ["… against `NiftiLabelsMasker"]),
+        ("label_means", "NiftiLabelsMasker, 64 labels", {"identical": False}, ["… its values"]),
+        ("label_cleaning", "extract_timeseries.py", {"peak_pss_mib": 201}, ["… with detrend"]),
+        ("label_cleaning", "NiftiLabelsMasker", {"identical": False}, ["… its values against"]),
+        ("series", "3 runs as a series", {"identical": False}, ["3 runs as a series"]),
+        ("series", "3 runs as a series", {"wall_s": 1.06}, ["… wall"]),
+        ("series", "3 runs as a series", {"written_mib": 0.6}, ["… written"]),
+        ("study", "snakemake", {"wall_s": 10.1}, ["study of 12 images"]),
+        ("study", "snakemake", {"files_per_image": 5}, ["… files"]),
+        ("study", "snakemake", {"disk_mib": 0.6}, ["… disk"]),
+        ("dry_runs", "many", {"wall_s": 30.1}, ["dry run: many"]),
+        ("dry_runs", "very many", {"peak_pss_mib": 2561}, ["dry run: very many"]),
+        ("dry_runs", "comparison", {"wall_s": 61}, ["dry run: comparison"]),
         (
             "strategies",
             "stream",
@@ -217,9 +282,32 @@ def test_bars_that_do_not_hold(invented, experiment, name, figures, failing):
     assert all(figure.startswith(start) for figure, start in zip(failed, failing, strict=True))
 
 
-def test_without_igzip_the_floor_is_not_judged(invented):
-    invented["strategies"] = [row for row in invented["strategies"] if row["name"] != "igzip -dc"]
+def test_what_is_not_installed_is_not_judged(invented):
+    missing = ("igzip", "wb_command", "mrstats")
+    for experiment in ("label_means", "strategies"):
+        invented[experiment] = [row for row in invented[experiment] if not row["name"].startswith(missing)]
 
-    [bar] = [bar for bar in judge(invented) if bar.holds is None]
+    bars = [bar for bar in judge(invented) if bar.holds is None]
 
-    assert "not installed" in bar.measured
+    assert len(bars) == 4
+    assert all("not installed" in bar.measured for bar in bars)
+
+
+def test_values_are_compared_to_the_bit(tmp_path):
+    values = np.array([[0.1, np.nan], [1e-30, 3]], np.float32)
+    table, array, text = tmp_path / "t.tsv", tmp_path / "a.npy", tmp_path / "v.txt"
+    table.write_text("a\tb\n" + "".join(f"{a}\t{b}\n".replace("nan", "n/a") for a, b in values.astype(str)))
+    np.save(array, values)
+    text.write_text("0.1\n0.0003\n")
+
+    assert compare(table, array) == {"identical": True, "largest_difference": pytest.approx(0, abs=1e-7)}
+    assert compare(table, text) == {"identical": False, "largest_difference": pytest.approx(3e-3)}
+    np.save(array, np.nextafter(values, np.float32(9)))
+    assert compare(table, array)["identical"] is False
+    np.save(array, values[:1])
+    assert compare(table, array) == {"identical": False, "largest_difference": np.inf}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_a_room_has_at_most_300_lines(path):
+    assert len(path.read_text("utf-8").splitlines()) <= 300

@@ -13,7 +13,8 @@ from workflow.conftest import BLOCKS, counts, plan, side_by_side
 
 ALL = list(STRATEGIES)
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
-PER_IMAGE = {"concatenate_runs": 1, "split_masks": 1, "compare_memory": 1}
+WITHOUT_COPY = {"split_masks": 1, "compare_memory": 1}
+PER_IMAGE = {"concatenate_runs": 1, **WITHOUT_COPY}
 PER_GRID = {"place_atlas": 1}
 STUDY = {"compare_study": 1}
 
@@ -50,6 +51,12 @@ def masks_of(jobs):
     return [int(name.removesuffix("_mask.nii.gz").removeprefix("region-")) for name in names if "_mask" in name]
 
 
+def arrays_of(extraction):
+    """List the labels that an extraction writes an array of, in order."""
+    names = [path.rsplit("/", 1)[1] for path in extraction.files("output") if path.endswith(".npy")]
+    return [int(name.removesuffix("_timeseries.npy").removeprefix("region-")) for name in names]
+
+
 def strategies_of(jobs):
     return [job.wildcards["strategy"] for job in jobs if job.rule == "extract_regions"]
 
@@ -64,7 +71,10 @@ def test_the_default(tmp_path):
     assert only(jobs, "concatenate_runs").files("input") == runs_of("simulated", 6)
     assert masks_of(jobs) == [1, 2, 3, 4, 5, 6]
     assert sorted(strategies_of(jobs)) == sorted(ALL)
-    assert {job.details["threads"] for job in jobs if job.rule == "extract_regions"} == {"6"}
+    threads = {
+        job.wildcards["strategy"]: job.details.get("threads", "1") for job in jobs if job.rule == "extract_regions"
+    }
+    assert threads == {name: "6" if entry.uses_workers else "1" for name, entry in STRATEGIES.items()}
     assert only(jobs, "compare_memory").files("output") == [
         f"results/large_fmri/memory_comparison.{ending}" for ending in ("tsv", "png", "svg")
     ]
@@ -114,12 +124,16 @@ def plans_of_scales(tmp_path_factory):
 def test_scales_and_single_strategies(plans_of_scales, atlas, scale):
     jobs = plans_of_scales[atlas, scale]
     rule = {"basc": "fetch_basc", "simulated": "simulate_atlas"}[atlas]
-    assert counts(jobs) == {**PER_GRID, **PER_IMAGE, "simulate_adhd": 6, rule: 1, **extraction_by(SCALES[atlas, scale])}
+    entry = STRATEGIES[SCALES[atlas, scale]]
+    per_image = WITHOUT_COPY if entry.reads_series else PER_IMAGE
+    assert counts(jobs) == {**PER_GRID, **per_image, "simulate_adhd": 6, rule: 1, **extraction_by(entry.name)}
     [made] = only(jobs, rule).files("output")
     assert made.startswith(f"resources/{atlas}/")
     assert f"scale{scale:03}" in made
     assert made in only(jobs, "place_atlas").files("input")
-    assert masks_of(jobs) == list(range(1, scale + 1))
+    labels = list(range(1, scale + 1))
+    assert masks_of(jobs) == (labels if entry.reads_masks else [])
+    assert arrays_of(only(jobs, "extract_regions")) == labels
     assert strategies_of(jobs) == [SCALES[atlas, scale]]
 
 
@@ -207,11 +221,33 @@ def test_cleaning(tmp_path, name):
     cleaning, options, with_confounds, with_runs = CLEANING[name]
     config = {"cleaning": cleaning, "strategies": ["stream"], "n_subjects": 2, "n_volumes": None}
     extraction = only(plan(tmp_path, "--printshellcmds", *settings(config)), "extract_regions")
-    given = shlex.split(extraction.command.split("--n-jobs 2", 1)[1].split("2>&1")[0])
+    given = shlex.split(extraction.command.split("--n-jobs 1", 1)[1].split("2>&1")[0])
     confounds = [f"resources/simulated/{adhd.confounds_path(subject)}" for subject in adhd.SUBJECT_IDS[:2]]
     expected = shlex.split(options) + ["--confounds", *confounds] * with_confounds
-    assert given == expected + ["--runs", "results/large_fmri/runs.tsv"] * with_runs
+    assert given == expected + ["--no-per-run"] * (not with_runs)
     assert set(confounds) & set(extraction.files("input")) == (set(confounds) if with_confounds else set())
+    config["strategies"] = ["nifti_masker_path"]
+    extraction = only(plan(tmp_path, "--printshellcmds", *settings(config)), "extract_regions")
+    given = shlex.split(extraction.command.split("--n-jobs 2", 1)[1].split("2>&1")[0])
+    table = ["--runs", "results/large_fmri/runs.tsv"]
+    assert given == expected + (table if with_runs else ["--no-per-run"])
+
+
+def test_stream_alone_reads_the_runs_themselves(tmp_path, small_data):
+    """No copy, no mask; and as many at a time as there are cores."""
+    config = {"dataset": small_data.table, "atlas": small_data.atlas, "regions": [5, 1], "strategies": ["stream"]}
+    jobs = plan(tmp_path, "--printshellcmds", config=config, cores=6)
+    assert counts(jobs) == {**{rule: 2 * n for rule, n in {**WITHOUT_COPY, **extraction_by("stream")}.items()}, **STUDY}
+    first = jobs_of("first", jobs)
+    assert only(first, "split_masks").files("output") == ["results/first/regions.tsv"]
+    extraction = only(first, "extract_regions")
+    runs = [str(small_data.runs[name]) for name in ("a1", "a2")]
+    assert [path for path in extraction.files("input") if path in runs] == runs
+    words = shlex.split(extraction.command)
+    start = words.index("--image")
+    assert words[start + 1 : start + 5] == [*runs, "--atlas", "results/first/atlas_dseg.nii.gz"]
+    assert arrays_of(extraction) == [5, 1]
+    assert extraction.details.get("threads", "1") == "1"
 
 
 def test_every_key_in_both_ways(tmp_path, small_data):

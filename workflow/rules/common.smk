@@ -44,9 +44,44 @@ def schema(name):
 
 
 def image_of(wildcards):
-    """Give the image that a strategy reads: compressed, or the copy that can be mapped."""
-    ending = "nii" if REGISTRY[wildcards.strategy].uncompressed else "nii.gz"
-    return f"results/{wildcards.image}/{wildcards.image}_bold.{ending}"
+    """Give what a strategy reads: the runs themselves, or one file, compressed or the copy that can be mapped."""
+    strategy = REGISTRY[wildcards.strategy]
+    if strategy.reads_series:
+        return runs_of(wildcards)
+    ending = "nii" if strategy.uncompressed else "nii.gz"
+    return [f"results/{wildcards.image}/{wildcards.image}_bold.{ending}"]
+
+
+def run_table_of(wildcards):
+    """Give the table of runs that a concatenated image needs, to be cleaned run by run."""
+    one_file = not REGISTRY[wildcards.strategy].reads_series
+    return [f"results/{wildcards.image}/runs.tsv"] if one_file and len(PLAN.runs_of(wildcards.image)) > 1 else []
+
+
+def masks_of(wildcards):
+    """List the masks that a strategy reads; without any it reads the atlas."""
+    folder = f"results/{wildcards.image}/masks"
+    needed = LABELS if REGISTRY[wildcards.strategy].reads_masks else []
+    return [f"{folder}/region-{label}_mask.nii.gz" for label in needed]
+
+
+def atlas_of(wildcards):
+    """Give the atlas on the image's grid to a strategy that reads no masks."""
+    return [] if REGISTRY[wildcards.strategy].reads_masks else [f"results/{wildcards.image}/atlas_dseg.nii.gz"]
+
+
+def regions_option(wildcards):
+    """Word where a strategy finds its regions."""
+    return options_of({"masks": masks_of(wildcards), "atlas": atlas_of(wildcards)})
+
+
+def workers_of(wildcards):
+    """Tell how many cores an extraction uses: a strategy without workers is one process.
+
+    `stream` has threads that read ahead and write, but is busy on about 1.2 cores: two thirds of its time are spent in one of
+    them, which decompresses.
+    """
+    return PLAN.config["n_jobs"] if REGISTRY[wildcards.strategy].uses_workers else 1
 
 
 def confounds_of(wildcards):
@@ -74,12 +109,12 @@ def cleaning_options(wildcards):
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = PLAN.cleaning_options()
-    if not options.pop("per_run", True) or len(PLAN.runs_of(wildcards.image)) == 1:
-        runs = None
+    options = {**PLAN.cleaning_options(), "confounds": confounds_of(wildcards)}
+    if options.pop("per_run", True):
+        options["runs"] = run_table_of(wildcards)
     else:
-        runs = f"results/{wildcards.image}/runs.tsv"
-    return options_of({**options, "confounds": confounds_of(wildcards) or None, "runs": runs})
+        options["per_run"] = False
+    return options_of(options)
 
 
 def timeseries_options(wildcards):
@@ -118,11 +153,13 @@ def memory_of(peak_mib, mib_per_million_voxels=0):
 
 def extraction_memory(wildcards, input, attempt, threads):
     """Make the request of an extraction, when the image and its regions are there: until then Snakemake calls it TBD."""
-    image = Path(f"results/{wildcards.image}/{wildcards.image}_bold.nii.gz")
-    if not image.exists():
+    files = image_of(wildcards)
+    if REGISTRY[wildcards.strategy].uncompressed:  # its copy is made of this one, with the same header
+        files = [f"results/{wildcards.image}/{wildcards.image}_bold.nii.gz"]
+    if not all(map(os.path.exists, files)):
         # Of an input, or Snakemake takes it for a mistake; the image is none of the strategy that reads a copy.
         raise FileNotFoundError(errno.ENOENT, "is not there yet", input.regions)
-    return request_mb(PLAN.extraction_mib(wildcards.strategy, image, input.regions, threads), attempt)
+    return request_mb(PLAN.extraction_mib(wildcards.strategy, files, input.regions, threads), attempt)
 
 
 def timeseries_memory(wildcards, input, attempt):
@@ -143,7 +180,14 @@ def placed_atlas(ending):
     return lambda wildcards: f"{PLAN.placed_atlas(wildcards.image)}_{ending}"
 
 
-def summary_options():
+def compared_images(wildcards):
+    """Word which images a comparison over all images has."""
+    if PLAN.config["dataset"] in SAMPLES:
+        return options_of({"images": list(PLAN.runs)})
+    return options_of({"runs_table": PLAN.config["dataset"]})
+
+
+def summary_options(wildcards):
     """Word which study is summarised as options of summarise_study.py."""
     dataset = PLAN.config["dataset"]
     from_sample = dataset in SAMPLES
@@ -166,7 +210,9 @@ def summarise_what_is_there():
     """
     if "extract_timeseries" not in {job.rule.name for job in workflow.dag.jobs} or not Path(FIRST_REGIONS).exists():
         return
-    command = f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options()}"
+    command = (
+        f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(None)}"
+    )
     subprocess.run(["bash", "-c", f"unset PYTHONSAFEPATH; {command} --log logs/summarise_study.log"], check=False)
     before = Path(FIRST_REGIONS).stat().st_mtime - 1
     for path in SUMMARY:
@@ -196,6 +242,8 @@ with users_mistakes():
     NAMES, STRATEGIES = PLAN.names, PLAN.strategies
 
 LABELS = list(NAMES)
+# Whether any strategy reads mask files.
+MASKED = any(REGISTRY[strategy].reads_masks for strategy in STRATEGIES)
 # A comparison over all images is for more than one.
 STUDY = expand("results/study_memory.{ending}", ending=["tsv", "png", "svg"] if len(PLAN.runs) > 1 else [])
 OVERHEAD_MIB = overhead_mib()

@@ -4,9 +4,10 @@
 rule extract_regions:
     input:
         image=image_of,
-        runs="results/{image}/runs.tsv",
+        runs=run_table_of,
         confounds=confounds_of,
-        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS),
+        masks=masks_of,
+        atlas=atlas_of,
         regions="results/{image}/regions.tsv",
     output:
         timeseries=expand("results/{{image}}/{{strategy}}/region-{label}_timeseries.npy", label=LABELS),
@@ -18,7 +19,7 @@ rule extract_regions:
         "logs/extract_regions/{image}/{strategy}.log",
     conda:
         "../../envs/imaging.yaml"
-    threads: PLAN.config["n_jobs"]
+    threads: workers_of
     resources:
         mem_mb=extraction_memory,
     params:
@@ -26,14 +27,17 @@ rule extract_regions:
         program=program("extract_regions.py"),
         folder="results/{image}/{strategy}",
         # Peak memory is a result, and that of six workers is not that of one.
-        n_jobs=PLAN.config["n_jobs"],
+        n_jobs=workers_of,
+        # Snakemake looks at the set of inputs only; here their order matters.
+        order=image_of,
+        regions=regions_option,
         cleaning=cleaning_options,
         shortage=PLAN.config["memory_shortage"],
         code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
     shell:
         "{params.measure}"
         " --trace {output.trace:q} --summary {output.summary:q} --include {output.facts:q} --"
-        " {params.program} --strategy {wildcards.strategy:q} --image {input.image:q}"
-        " --masks {input.masks:q} --regions {input.regions:q} --out {params.folder:q}"
+        " {params.program} --strategy {wildcards.strategy:q} --image {params.order:q} {params.regions}"
+        " --regions {input.regions:q} --out {params.folder:q}"
         " --memory-shortage {params.shortage} --n-jobs {threads} {params.cleaning}"
         " 2>&1 | tee {log:q} >&2"

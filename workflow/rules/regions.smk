@@ -57,7 +57,8 @@ rule place_atlas:
         # Any run on the grid will do. Its header gives the grid, which is a part of the path: a new header is another file,
         # and a study whose first image is another one is no reason to run again.
         like=run_on,
-        options=options_of(PLAN.region_options()),
+        # A function, or braces in a path would be taken for wildcards.
+        options=lambda wildcards: options_of(PLAN.region_options()),
         code=code_of("place_atlas.py"),
     shell:
         "{params.program} --atlas {input.atlas:q} --like {params.like:q} {params.options}"
@@ -69,7 +70,7 @@ rule split_masks:
         atlas=placed_atlas("dseg.nii.gz"),
         regions=placed_atlas("regions.tsv"),
     output:
-        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS),
+        masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS if MASKED else []),
         atlas="results/{image}/atlas_dseg.nii.gz",
         regions="results/{image}/regions.tsv",
     log:
@@ -80,8 +81,8 @@ rule split_masks:
         mem_mb=memory_of(50, mib_per_million_voxels=60),
     params:
         program=program("split_masks.py"),
-        folder="results/{image}/masks",
+        masks=options_of({"masks": "results/{image}/masks" if MASKED else None}),
         code=code_of("split_masks.py"),
     shell:
-        "{params.program} --atlas {input.atlas:q} --regions {input.regions:q} --masks {params.folder:q}"
+        "{params.program} --atlas {input.atlas:q} --regions {input.regions:q} {params.masks}"
         " --out-atlas {output.atlas:q} --out-regions {output.regions:q} --log {log:q}"

@@ -9,6 +9,7 @@ import numpy as np
 from roistream.cleaning.confounds import read_confounds
 from roistream.errors import UserError
 from roistream.images.image import Image
+from roistream.images.series import Series
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Cleaning:
 
 
 def prepare_cleaning(
-    image: Image,
+    image: Image | Series,
     options: dict,
     run_lengths: Sequence[int] | None = None,
     confounds: Sequence[Path] = (),
@@ -75,7 +76,7 @@ def prepare_cleaning(
 
     Parameters
     ----------
-    image : Image
+    image : Image or Series
         The image to clean.
     options : dict
         Attributes of `Cleaning` other than `confounds` and `runs`. Without a ``t_r`` the header's is taken.

@@ -156,7 +156,7 @@ def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarr
 def report_not_finite(mask: Mask, n_not_finite: int, n_values: int) -> None:
     """Tell how many values of a region count as 0."""
     if n_not_finite:
-        logger.warning("%s: %d of %d values were not finite and count as 0.", mask.path.name, n_not_finite, n_values)
+        logger.warning("%s: %d of %d values were not finite and count as 0.", mask.title, n_not_finite, n_values)
 
 
 def collect(results: Iterable[tuple[np.ndarray, int]], masks: Sequence[Mask]) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ import matplotlib.style
 import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -83,15 +84,15 @@ def draw_study(summaries: Sequence[Summary]) -> Figure:
     time_axes.tick_params(labelleft=False)
     panels = below.subplots(1, 2 if predicted else 1, squeeze=False)[0]
     draw_against(panels[0], by_strategy, "image_mib")
+    panels[0].set_ylabel("peak PSS, MiB")
     finish(panels[0], "Peak memory against image size", "image, MiB uncompressed")
     if len(by_strategy) > 1:
         panels[0].set_title("colours as above", loc="right", fontsize=9, color=INK)
-    panels[0].set_ylabel("peak PSS, MiB", color=INK)
     if predicted:
         draw_against(panels[1], by_strategy, "predicted_mib")
         draw_diagonal(panels[1])
+        panels[1].set_ylabel("peak PSS, MiB")
         finish(panels[1], "Peak memory against its prediction", "predicted, MiB")
-        panels[1].set_ylabel("peak PSS, MiB", color=INK)
     return figure
 
 
@@ -204,7 +205,8 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 def finish(axes: Axes, name: str, unit: str) -> None:
     """Give a panel its title, unit and grid."""
     axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
-    axes.set_xlabel(unit, color=INK)
+    axes.set_xlabel(name_scale(axes.xaxis, unit), color=INK)
+    axes.set_ylabel(name_scale(axes.yaxis, axes.get_ylabel()), color=INK)
     axes.tick_params(colors=INK, which="both", length=0)
     axes.tick_params(axis="x", pad=8)  # in the corner two labels may meet
     axes.grid(color=GRID, linewidth=0.8)
@@ -218,6 +220,11 @@ def finish(axes: Axes, name: str, unit: str) -> None:
             axis.set_major_locator(matplotlib.ticker.LogLocator(subs=steps))
             axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
             axis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+def name_scale(axis: Axis, name: str) -> str:
+    """Say of an axis that it is logarithmic, if it is."""
+    return f"{name} (log scale)" if name and axis.get_scale() == "log" else name
 
 
 def study_title(summaries: Sequence[Summary], n_strategies: int) -> str:

@@ -65,8 +65,9 @@ class Series:
 
     @cached_property
     def mib(self) -> float:
-        """Size of the raw data in MiB, as stored without compression."""
-        return sum(run.mib for run in self.runs)
+        """Size of the raw data in MiB, as one file would store them without compression."""
+        itemsize = self.runs[0].layout.raw_dtype.itemsize if self.same_storage else self.dtype.itemsize
+        return self.n_volumes * self.n_voxels * itemsize / 2**20
 
     @cached_property
     def same_storage(self) -> bool:

@@ -1,7 +1,8 @@
-"""How much memory a process may still take: the machine's, its control group's, the batch system's."""
+"""How much memory a process may still take: the machine's, its control group's, the batch system's; and its address space."""
 
 import logging
 import os
+import resource
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,10 +26,14 @@ class Available:
         In MiB.
     limited_by : str
         What ends there, for the reader.
+    each_process : bool
+        Whether this is the address space of each process, in which everything counts that is mapped, rather than memory of
+        all of them.
     """
 
     mib: float
     limited_by: str
+    each_process: bool = False
 
 
 def available_memory(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> Available | None:
@@ -50,8 +55,21 @@ def available_memory(root: Path = Path("/"), environment: Mapping[str, str] = os
     return min(found, key=lambda available: available.mib, default=None)
 
 
+def address_space() -> Available | None:
+    """Look up how much address space each process may have (``ulimit -v``); None where it is not limited."""
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY:
+        return None
+    return Available(most / 2**20, "the limit of its address space (ulimit -v)", each_process=True)
+
+
+def memory_limits() -> list[Available]:
+    """List what is to be kept: the tightest limit on memory, and that of address space."""
+    return [limit for limit in (available_memory(), address_space()) if limit is not None]
+
+
 def check_memory(predicted_mib: float, what: str, shortage: str) -> None:
-    """Refuse, or only tell, what will take more memory than there is.
+    """Refuse, or only tell, that a process will take more memory than there is.
 
     Parameters
     ----------
@@ -67,7 +85,7 @@ def check_memory(predicted_mib: float, what: str, shortage: str) -> None:
     UserError
         It does not fit.
     """
-    available = available_memory()
+    available = min(memory_limits(), key=lambda limit: limit.mib, default=None)
     if available is None or predicted_mib <= available.mib:
         return
     sentence = (

@@ -1,5 +1,6 @@
-"""Binary masks, and where their voxels lie in a volume."""
+"""Where the voxels of regions lie in a volume, after binary masks or the labels of an atlas."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import numpy as np
 from roistream.errors import UserError
 from roistream.images.files import open_stream
 from roistream.images.grids import corner_distance, same_grid
-from roistream.images.image import inspect_volume
+from roistream.images.image import Image, inspect_volume
 from roistream.images.volumes import stream_blocks
 from roistream.images.writing import new_header, write_image
+from roistream.regions.atlas import read_atlas
 
 MASK_BLOCK_BYTES = 2**16
 """Budget of the pieces in which a mask is read."""
@@ -45,15 +47,7 @@ def read_voxels(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray
     """
     path = Path(path)
     mask = inspect_volume(path)
-    if mask.grid != tuple(grid):
-        raise UserError(
-            f"{path} has the grid {mask.grid}, the image has {tuple(grid)}; resample the mask to the image."
-        )
-    if not same_grid(mask.grid, mask.affine, grid, affine):
-        raise UserError(
-            f"{path} has another affine than the image, by {corner_distance(grid, affine, mask.affine):.3g} voxels at a corner; "
-            "resample the mask to the image."
-        )
+    check_fits(mask, grid, affine, "mask")
     found, inside = [], []
     # In small pieces: hundreds of masks whose arrays come and go cost the system more than reading them.
     with open_stream(mask.data_path) as stream:
@@ -72,18 +66,73 @@ def read_voxels(path: str | Path, grid: tuple[int, int, int], affine: np.ndarray
     return voxels[np.argsort(in_c_order)]
 
 
+def check_fits(volume: Image, grid: tuple[int, int, int], affine: np.ndarray, kind: str) -> None:
+    """Refuse a mask or an atlas (`kind`) that does not lie on the image's grid."""
+    if volume.grid != tuple(grid):
+        raise UserError(
+            f"{volume.path} has the grid {volume.grid}, the image has {tuple(grid)}; resample the {kind} to the image."
+        )
+    if not same_grid(volume.grid, volume.affine, grid, affine):
+        apart = corner_distance(grid, affine, volume.affine)
+        raise UserError(
+            f"{volume.path} has another affine than the image, by {apart:.3g} voxels at a corner; "
+            f"resample the {kind} to the image."
+        )
+
+
+def locate_labels(
+    atlas: str | Path, labels: Sequence[int], grid: tuple[int, int, int], affine: np.ndarray
+) -> list[np.ndarray]:
+    """Locate the voxels of all regions with one look at the atlas that they are the labels of.
+
+    Parameters
+    ----------
+    atlas : path
+        A label image on the image's grid.
+    labels : sequence of int
+        The regions, in order.
+    grid, affine
+        The image's.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        For each region what `read_voxels` gives for its mask; without voxels where the atlas does not have the label.
+
+    Raises
+    ------
+    UserError
+        The atlas is unreadable, no label image, or lies on another grid.
+    """
+    check_fits(inspect_volume(Path(atlas)), grid, affine, "atlas")
+    values = read_atlas(atlas)[0].ravel()
+    inside = np.flatnonzero(np.isin(values, labels))
+    inside = inside[np.argsort(values[inside], kind="stable")]
+    voxels = np.ravel_multi_index(np.unravel_index(inside, grid), grid, order="F")
+    first, end = (np.searchsorted(values[inside], labels, side) for side in ("left", "right"))
+    return [voxels[piece] for piece in map(slice, first, end)]
+
+
 @dataclass(frozen=True)
 class Mask:
     """A region's mask as the strategies receive it.
 
     Attributes
     ----------
-    path : pathlib.Path
-        The mask's file.
+    path : pathlib.Path or None
+        The mask's file; None for strategies that do without (see `roistream.strategies.Strategy`).
     voxels : numpy.ndarray
         int64; where the region's voxels lie in a volume of the file (x fastest), in the order of the time series' columns,
         which is C order of the mask (z fastest).
+    region : str
+        What messages call a mask that has no file.
     """
 
-    path: Path
+    path: Path | None
     voxels: np.ndarray
+    region: str = ""
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.path.name if self.path else self.region

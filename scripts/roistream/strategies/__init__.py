@@ -2,16 +2,17 @@
 
 A strategy is a function ``(image, masks, n_jobs, cleaning) -> arrays``:
 
-- `image` is the path of a 4D image, `masks` are `roistream.regions.masks.Mask` on its grid, none of them empty;
-- `n_jobs` is the number of parallel workers;
+- `image` is a `roistream.images.image.Image`; one that `reads_series` takes a `roistream.images.series.Series` as well;
+- `masks` are `roistream.regions.masks.Mask` on its grid, none of them empty; one that `reads_masks` opens their files;
+- `n_jobs` is the number of parallel workers, for one that `uses_workers`;
 - `cleaning` is a `roistream.cleaning.options.Cleaning`;
 - a strategy that `streams` keeps its arrays in files and takes a folder for them as a fifth argument;
 - the result, a list or an iterator, has one array for each mask: float32, C order, ``(n_volumes, n_voxels)``, the voxels in
   C order of the mask.
 
 Every strategy returns identical arrays, those that ``NiftiMasker`` gives (tests/unit/test_strategies.py says so). To
-add one, write its file, enter it below, say in `roistream.memory.predict` what it takes, and everything else (config, comparison,
-figure, tests) picks it up here.
+add one, write its file, enter it below, say in `roistream.strategies.predictions` what memory it takes, and everything else
+(config, workflow, comparison, figure, tests) picks it up here.
 """
 
 import importlib
@@ -26,7 +27,7 @@ class Strategy:
     Attributes
     ----------
     name : str
-        The name in the config and in output paths; also the name of the function.
+        The name in the config and in output paths; also the name of the function, and of its prediction.
     label : str
         The name in figures; a comma separates the family from the variant.
     family : str
@@ -37,6 +38,12 @@ class Strategy:
         Whether it needs the image without compression.
     streams : bool
         Whether its arrays are memory maps of files, which lie in a folder that it is given.
+    reads_series : bool
+        Whether it takes the runs themselves; else it needs one file, in which they are concatenated.
+    reads_masks : bool
+        Whether it needs a file for each mask; else it is enough to know where the regions' voxels lie.
+    uses_workers : bool
+        Whether regions are worked on in parallel.
     """
 
     name: str
@@ -45,10 +52,17 @@ class Strategy:
     smooths: bool = False
     uncompressed: bool = False
     streams: bool = False
+    reads_series: bool = False
+    reads_masks: bool = True
+    uses_workers: bool = True
 
     def load(self) -> Callable:
         """Import the strategy's function (nilearn only where the strategy needs it)."""
         return getattr(importlib.import_module(f"roistream.strategies.{self.family}"), self.name)
+
+    def load_prediction(self) -> Callable:
+        """Import the function that predicts the strategy's peak memory, without the strategy itself."""
+        return getattr(importlib.import_module("roistream.strategies.predictions"), self.name)
 
 
 STRATEGIES = {
@@ -59,7 +73,16 @@ STRATEGIES = {
         Strategy("numpy_path", "numpy, path", "numpy_indexing"),
         Strategy("numpy_in_memory", "numpy, in memory", "numpy_indexing"),
         Strategy("shared_memory", "shared, memory", "shared_segment"),
-        Strategy("mmap", "memory, map", "memory_map", uncompressed=True),
-        Strategy("stream", "stream", "streaming", smooths=True, streams=True),
+        Strategy("mmap", "memory, map", "memory_map", uncompressed=True, reads_masks=False),
+        Strategy(
+            "stream",
+            "stream",
+            "streaming",
+            smooths=True,
+            streams=True,
+            reads_series=True,
+            reads_masks=False,
+            uses_workers=False,
+        ),
     )
 }

@@ -11,20 +11,21 @@ from nilearn.maskers import NiftiMasker
 
 from roistream.cleaning.options import Cleaning
 from roistream.errors import UserError
+from roistream.images.image import Image
 from roistream.images.volumes import as_float32
 from roistream.regions.masks import Mask
 
 
-def nifti_masker_path(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def nifti_masker_path(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Hand paths to the workers; each loads the whole image for each of its regions."""
-    check_4d(image)
-    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(str(image), str(mask.path), cleaning) for mask in masks)
+    check_4d(image.path)
+    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(str(image.path), str(mask.path), cleaning) for mask in masks)
 
 
-def nifti_masker_in_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def nifti_masker_in_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once, hand image and mask objects to the workers."""
-    check_4d(image)
-    loaded = in_memory(image)
+    check_4d(image.path)
+    loaded = in_memory(image.path)
     return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(loaded, in_memory(mask.path), cleaning) for mask in masks)
 
 

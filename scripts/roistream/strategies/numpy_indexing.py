@@ -9,17 +9,20 @@ from joblib import Parallel, delayed
 
 from roistream.cleaning.options import Cleaning
 from roistream.cleaning.signals import collect, region_time_series
+from roistream.images.image import Image
 from roistream.regions.masks import Mask
 
 
-def numpy_path(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def numpy_path(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Hand paths to the workers; each loads the whole image for each of its regions."""
-    return collect(Parallel(n_jobs=n_jobs)(delayed(load_and_index)(image, mask, cleaning) for mask in masks), masks)
+    return collect(
+        Parallel(n_jobs=n_jobs)(delayed(load_and_index)(image.path, mask, cleaning) for mask in masks), masks
+    )
 
 
-def numpy_in_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def numpy_in_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once and hand the array to the workers (joblib puts it into a memory map that they share)."""
-    data = load_4d(image)
+    data = load_4d(image.path)
     return collect(Parallel(n_jobs=n_jobs)(delayed(index)(data, load_mask(mask), cleaning) for mask in masks), masks)
 
 

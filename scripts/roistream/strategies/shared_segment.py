@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from roistream.cleaning.options import Cleaning
 from roistream.cleaning.signals import collect, region_time_series
 from roistream.errors import UserError
-from roistream.images.image import Image, inspect
+from roistream.images.image import Image
 from roistream.images.volumes import read_blocks
 from roistream.regions.masks import Mask
 from roistream.strategies.numpy_indexing import load_mask
@@ -22,20 +22,19 @@ from roistream.strategies.numpy_indexing import load_mask
 SEGMENTS = Path("/dev/shm")
 
 
-def shared_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
+def shared_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Put the image into shared memory once; hand the workers its name.
 
     Handing over an array that lies in the segment would make joblib copy it into a second one. The segment goes with this
     process in any case: it is unlinked here, or by Python's resource tracker when this process is killed.
     """
-    source = inspect(image)
-    shape, dtype = (*source.grid, source.n_volumes), source.layout.dtype
+    shape, dtype = (*image.grid, image.n_volumes), image.dtype
     size = math.prod(shape) * dtype.itemsize
     check_room(size)
     resource_tracker.ensure_running()  # or a process that is killed while it starts one leaves the segment behind
     segment = SharedMemory(create=True, size=size)
     try:
-        fill(segment, source)
+        fill(segment, image)
         tasks = (delayed(attach_and_index)(segment.name, shape, dtype, mask, cleaning) for mask in masks)
         return collect(Parallel(n_jobs=n_jobs)(tasks), masks)
     finally:
@@ -45,7 +44,7 @@ def shared_memory(image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cle
 
 def fill(segment: SharedMemory, source: Image) -> None:
     """Load an image into a segment."""
-    volumes = np.ndarray((source.n_volumes, source.layout.n_voxels), source.layout.dtype, segment.buf)
+    volumes = np.ndarray((source.n_volumes, source.n_voxels), source.dtype, segment.buf)
     try:
         for block in read_blocks(source):
             n_volumes, n_voxels = block.values.shape

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import clean_time_series, finite_values, report_not_finite
-from roistream.images.image import Image, inspect
+from roistream.cleaning.signals import clean_time_series, finite_values, report_not_finite, working_dtype
+from roistream.images.image import Image
 from roistream.images.progress import progress
+from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth
 from roistream.images.volumes import Block, as_float32, read_blocks
 from roistream.regions.masks import Mask
@@ -29,9 +30,9 @@ BATCH_BYTES = 8 * 2**20
 
 
 def stream(
-    image: Path, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning, folder: Path | None = None
+    image: Image | Series, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning, folder: Path | None = None
 ) -> Iterator[np.ndarray]:
-    """Read the image once, block by block; hold neither it nor the time series, which grow in files.
+    """Read the image or its runs once, block by block; hold neither it nor the time series, which grow in files.
 
     Without temporal cleaning the arrays are memory maps of ``.npy`` files; who wants to keep a file moves it before asking for
     the next array. Regions to be cleaned are read back one after the other.
@@ -43,17 +44,19 @@ def stream(
     folder : path, optional
         Where the files may lie meanwhile; the system's place for temporary files by default.
     """
-    source = inspect(image)
-    dtype = np.dtype(np.float64 if cleaning.temporal and source.layout.dtype.itemsize > 4 else np.float32)
+    dtype = working_dtype(image.dtype) if cleaning.temporal else np.dtype(np.float32)
     with scratch_folder(folder) as scratch:
         files = [scratch / f"{number}.npy" for number in range(len(masks))]
-        n_not_finite = pick_voxels(source, masks, cleaning.smoothing_fwhm, dtype, files)
+        n_not_finite = pick_voxels(image, masks, cleaning.smoothing_fwhm, dtype, files)
         for mask, file, number in zip(masks, files, n_not_finite, strict=True):
-            report_not_finite(mask, number, source.n_volumes * mask.voxels.size)
-            shape = (source.n_volumes, mask.voxels.size)
+            shape = (image.n_volumes, mask.voxels.size)
+            report_not_finite(mask, number, math.prod(shape))
             # As np.load does, without parsing the header that was written here.
-            values = np.memmap(file, dtype, "r", file.stat().st_size - math.prod(shape) * dtype.itemsize, shape)
-            yield clean_time_series(np.array(values), cleaning) if cleaning.temporal else values
+            offset = file.stat().st_size - math.prod(shape) * dtype.itemsize
+            if cleaning.temporal:
+                yield clean_time_series(np.fromfile(file, dtype, offset=offset).reshape(shape), cleaning)
+            else:
+                yield np.memmap(file, dtype, "r", offset, shape)
             file.unlink(missing_ok=True)
 
 
@@ -83,7 +86,7 @@ def scratch_folder(folder: Path | None) -> Iterator[Path]:
 
 
 def pick_voxels(
-    source: Image, masks: Sequence[Mask], smoothing_fwhm: float | None, dtype: np.dtype, files: Sequence[Path]
+    source: Image | Series, masks: Sequence[Mask], smoothing_fwhm: float | None, dtype: np.dtype, files: Sequence[Path]
 ) -> list[int]:
     """Write the values of each region, volume by volume, to a ``.npy`` file of its own.
 
@@ -144,12 +147,12 @@ def append(batch: np.ndarray, columns: Sequence[slice], files: Sequence[Path]) -
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file)
 
 
-def gather(source: Image, wanted: np.ndarray, smoothing_fwhm: float | None) -> Iterator[np.ndarray]:
+def gather(source: Image | Series, wanted: np.ndarray, smoothing_fwhm: float | None) -> Iterator[np.ndarray]:
     """Go through the image and pick voxels out of each volume.
 
     Parameters
     ----------
-    source : Image
+    source : Image or Series
         The image.
     wanted : numpy.ndarray
         Positions in a volume of the file; they may occur more than once and in any order.
@@ -166,8 +169,8 @@ def gather(source: Image, wanted: np.ndarray, smoothing_fwhm: float | None) -> I
     positions = wanted[by_position]
     picked: np.ndarray | None = None
     for block in blocks_of(source, smoothing_fwhm):
-        if block.values.shape[1] == source.layout.n_voxels:
-            if picked is None:
+        if block.values.shape[1] == source.n_voxels:
+            if picked is None or len(picked) < len(block.values):  # a first run may be shorter than a block
                 picked = np.empty((len(block.values), wanted.size), block.values.dtype)
             # All positions lie in the volume; "clip" is the mode in which numpy needs no array of its own.
             yield np.take(block.values, wanted, axis=1, out=picked[: len(block.values)], mode="clip")
@@ -178,11 +181,11 @@ def gather(source: Image, wanted: np.ndarray, smoothing_fwhm: float | None) -> I
         end = block.first_voxel + block.values.shape[1]
         within = slice(*np.searchsorted(positions, (block.first_voxel, end)))
         volume[0, by_position[within]] = block.values[0, positions[within] - block.first_voxel]
-        if end == source.layout.n_voxels:
+        if end == source.n_voxels:
             yield volume
 
 
-def blocks_of(source: Image, smoothing_fwhm: float | None) -> Iterator[Block]:
+def blocks_of(source: Image | Series, smoothing_fwhm: float | None) -> Iterator[Block]:
     """Read the image block by block, smoothed if that is asked for."""
     if smoothing_fwhm is None:
         yield from progress(read_blocks(source), source, "reading")

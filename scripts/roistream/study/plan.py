@@ -16,7 +16,7 @@ from typing import Any
 
 from roistream.errors import UserError
 from roistream.images.grids import grid_id
-from roistream.images.image import describe, inspect
+from roistream.images.image import describe
 from roistream.images.series import open_series
 from roistream.memory.predict import predict_peak_mib
 from roistream.memory.predict_timeseries import predict_timeseries_mib
@@ -175,10 +175,10 @@ class Plan:
             n_voxels = open_series([self.runs_of(image)[0].path]).n_voxels
         return max(self.atlas_voxels, n_voxels)
 
-    def extraction_mib(self, strategy: str, image: Path, regions: Path, threads: int) -> float:
-        """Predict what a strategy takes for a concatenated image."""
+    def extraction_mib(self, strategy: str, files: Sequence[str], regions: str, threads: int) -> float:
+        """Predict what a strategy takes for an image, given as its runs or as one file."""
         n_voxels = [region.n_voxels for region in read_regions(regions)]
-        return predict_peak_mib(strategy, inspect(image), n_voxels, threads, self.config["cleaning"])
+        return predict_peak_mib(strategy, open_series(files), n_voxels, threads, self.config["cleaning"])
 
     def timeseries_mib(self, image: str) -> float:
         """Predict what the extraction of an image of a study takes."""
