@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
 from roistream.cleaning.options import prepare_cleaning
 from roistream.command_line import add_log_option
 from roistream.errors import UserError
@@ -123,9 +121,8 @@ def extract_timeseries(
         if save_voxels:
             positions = on_grid.positions()
             write_voxel_table(positions, on_grid.regions, source.grid, source.affine, Path(f"{out}_voxels.tsv"))
-            where = np.concatenate(positions)
             path = Path(f"{out}_voxels.npy")
-            voxels = stack.enter_context(voxel_file(path, where, source.n_volumes, source.dtype, prepared))
+            voxels = stack.enter_context(voxel_file(path, positions, source.n_volumes, source.dtype, prepared))
         found = extract(
             source, on_grid.labels, on_grid.wanted, on_grid.atlas_voxels, statistics, prepared.smoothing_fwhm, voxels
         )

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +46,13 @@ def save_mask(path, voxels, grid=GRID, affine=AFFINE):
     mask[tuple(np.transpose(voxels))] = 1
     nib.Nifti1Image(mask, affine).to_filename(path)
     return Path(path)
+
+
+def read_table(path):
+    """Read a TSV with pandas, each number as the very one that was written: newer versions do so unasked, and warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The 'float_precision' argument is deprecated")
+        return pd.read_csv(path, sep="\t", float_precision="round_trip")
 
 
 def run_script(name, *arguments, cwd):

@@ -158,10 +158,11 @@ def write_config(folder, **changes):
     (folder / "study.yaml").write_text(yaml.safe_dump(config), "utf-8")
 
 
-def local_copy(folder, copy):
+def local_copy(folder, copy, *arguments):
     """Run the study of `folder` in a copy, on this machine."""
-    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("results", "logs", ".snakemake"))
-    ended = snakemake(copy, "--configfile", copy / "study.yaml")
+    made = shutil.ignore_patterns("results", "derivatives", "resources", "logs", ".snakemake")
+    shutil.copytree(folder, copy, ignore=made)
+    ended = snakemake(copy, *arguments, "--configfile", copy / "study.yaml")
     assert ended.status == 0, ended.output
     return copy
 
@@ -180,3 +181,15 @@ def assert_same_results(folder, expected):
     assert list(folder.glob("results/**/.partial-*")) == []
     comparisons = {path.relative_to(folder) for path in folder.glob("results/*/memory_comparison.*")}
     assert comparisons == {path.relative_to(expected) for path in expected.glob("results/*/memory_comparison.*")}
+
+
+def assert_same_study(folder, expected):
+    """Compare the derivatives of two runs: the same files, and the same bytes in all tables of images."""
+    ours, theirs = (
+        {path.relative_to(below) for path in below.glob("derivatives/**/*") if path.is_file()}
+        for below in (folder, expected)
+    )
+    assert ours == theirs != set()
+    tables = [path for path in theirs if path.suffix == ".tsv" and path.name != "study.tsv"]
+    assert [path for path in tables if (folder / path).read_bytes() != (expected / path).read_bytes()] == []
+    assert "missing" not in (folder / "derivatives/roistream/study.tsv").read_text("utf-8")

@@ -280,6 +280,67 @@ def test_every_key_in_both_ways(tmp_path, small_data):
     assert masks_of(by_command_line) == [100, 3]
 
 
+STUDY_KEYS = {
+    "n_subjects": 3,
+    "atlas": "basc",
+    "resolution": 36,
+    "regions": [30, 3],
+    "atlas_name": "Cambridge36",
+    "statistics": ["median", "mean"],
+    "save_voxels": True,
+    "cleaning": {"detrend": True, "confounds": True, "confound_columns": ["csf", "motion-*"], "per_run": False},
+    "memory_shortage": "warn",
+}
+
+
+def test_a_study_of_a_sample(tmp_path):
+    """Each subject is an image; nothing of the comparison is made."""
+    by_file = plan(tmp_path, "timeseries", "--printshellcmds", config=STUDY_KEYS)
+    by_command_line = plan(tmp_path, "timeseries", "--printshellcmds", *settings(STUDY_KEYS))
+    assert counts(by_file) == {
+        "simulate_adhd": 3,
+        "fetch_basc": 1,
+        "place_atlas": 1,
+        "extract_timeseries": 3,
+        "summarise_study": 1,
+    }
+    assert sorted(job.command for job in by_file) == sorted(job.command for job in by_command_line)
+    extractions = [job for job in by_command_line if job.rule == "extract_timeseries"]
+    for subject, job in zip(adhd.SUBJECT_IDS[:3], sorted(extractions, key=lambda job: job.image), strict=True):
+        prefix = f"derivatives/roistream/sub-{subject}/func/sub-{subject}_task-rest_atlas-Cambridge36"
+        endings = [
+            "stat-median_timeseries.tsv",
+            "stat-mean_timeseries.tsv",
+            "stat-median_timeseries.json",
+            "stat-mean_timeseries.json",
+            "stat-coverage_bold.tsv",
+            "voxels.npy",
+            "voxels.tsv",
+        ]
+        assert job.files("output") == [f"{prefix}_{ending}" for ending in endings]
+        words = shlex.split(job.command)
+        options = words[words.index("--statistics") : words.index("--log")]
+        confounds = f"resources/simulated/{adhd.confounds_path(subject)}"
+        assert options == shlex.split(
+            "--statistics median mean --save-voxels --detrend --confound-columns csf 'motion-*' --no-per-run "
+            f"--confounds {confounds} --memory-shortage warn"
+        )
+        assert job.details["threads"] == "1" if "threads" in job.details else True
+    assert "--regions '[30, 3]'" in only(by_file, "place_atlas").command
+
+
+def test_a_study_of_own_runs(tmp_path, small_data):
+    """Two images on one grid, one of them of two runs: nothing is concatenated or split."""
+    jobs = plan(
+        tmp_path, "timeseries", config={"dataset": small_data.table, "atlas": small_data.atlas, "regions": "all"}
+    )
+    assert counts(jobs) == {"place_atlas": 1, "extract_timeseries": 2, "summarise_study": 1}
+    runs = {job.image: job.files("input")[:-3] for job in jobs if job.rule == "extract_timeseries"}
+    paths = {name: str(path) for name, path in small_data.runs.items()}
+    assert runs == {"first": [paths["a1"], paths["a2"]], "second": [paths["b"]]}
+    assert len(only(jobs, "summarise_study").files("output")) == 5
+
+
 @pytest.mark.parametrize("choice", ["error", "warn"])
 def test_shortage_of_memory(tmp_path, choice):
     config = {"memory_shortage": choice, "strategies": ["stream"]}

@@ -41,11 +41,10 @@ def bad_data(tmp_path_factory):
     save_run(folder / "cut.nii.gz", values, t_r=2.5)
     content = (folder / "cut.nii.gz").read_bytes()
     (folder / "cut.nii.gz").write_bytes(content[: len(content) // 2])
-    nib.Nifti1Image(values[..., 0], AFFINE).to_filename(folder / "three.nii.gz")
     (folder / "no_image.nii.gz").write_bytes(b"not compressed")
     save_atlas(folder / "elsewhere.nii.gz", BLOCKS, FAR_AWAY)
     write_table(folder / "missing.tsv", [("first", "a1.nii.gz"), ("first", "a9.nii.gz")])
-    write_table(folder / "three.tsv", [("first", "three.nii.gz")])
+    write_table(folder / "one_name.tsv", [("first", "a1.nii.gz"), ("first_bold", "b.nii.gz")])
     write_table(
         folder / "several.tsv",
         [("first", "a1.nii.gz"), ("../up", "b.nii.gz"), ("first", "no_image.nii.gz"), ("first", "a1.nii.gz")],
@@ -84,7 +83,11 @@ BEFORE_ANY_JOB = {
     "no such label": ({"regions": [1, 65]}, ["regions", "no label 65", "empty_regions: keep"]),
     "no such label of mine": ({"atlas": "atlas.nii.gz", "regions": [1, 4]}, ["atlas.nii.gz has no label 4", "leave it out"]),
     "no run": ({"dataset": "missing.tsv"}, ["missing.tsv", "line 3", "a9.nii.gz does not exist", "check the path"]),
-    "3D run": ({"dataset": "three.tsv"}, ["three.tsv", "line 2", "three.nii.gz is 3D", "must be 4D"]),
+    "name of the atlas": ({"atlas_name": "my atlas"}, ["'atlas_name'", "'my atlas'", "letters and digits"]),
+    "statistic": ({"statistics": ["mean", "average"]}, ["'statistics'", "'average'", "mean, median, sum"]),
+    "no list": ({"statistics": "mean"}, ["'statistics'", "'mean'", "a list of some of"]),
+    "voxels": ({"save_voxels": "maybe"}, ["'save_voxels'", "'maybe'", "true or false"]),
+    "names": ({"dataset": "one_name.tsv"}, ["'first'", "'first_bold'", "would both be called", "rename one"]),
     "several": (
         {"dataset": "several.tsv"},
         [
@@ -105,7 +108,7 @@ BEFORE_ANY_JOB = {
             "a1.nii.gz: the grid (12, 13, 10) against (12, 13, 11)",
             "\nline 4: ",
             "other_affine.nii.gz does not fit",
-            "affine, by up to 1 mm",
+            "another affine, by 0.333 voxels at a corner",
             "resample it",
             "\nline 5: ",
             "other_tr.nii.gz does not fit",
@@ -179,7 +182,8 @@ def test_a_damaged_run(one_damaged_run):
     for words in ("cut.nii.gz ends early", "5 volumes expected", "copy or download it again"):
         assert words in sentence
     assert sentences(ended.output) == [sentence]
-    assert list(folder.glob("results/cut/**/*")) == []
+    assert not list(folder.glob("results/cut/cut_bold*"))
+    assert not list(folder.glob("results/cut/numpy_path/*"))
 
 
 def test_an_image_that_is_sound_goes_on_beside_it(one_damaged_run):

@@ -133,7 +133,7 @@ CODE = {
     "roistream/study/runs.py": FROM_RUNS,
     "roistream/memory/measure.py": FROM_EXTRACTION,
     "roistream/strategies/numpy_indexing.py": FROM_EXTRACTION,
-    "roistream/figures/comparison.py": COMPARE,
+    "roistream/figures/style.py": COMPARE,
     "roistream/samples/simulation.py": {},  # nothing is simulated here
     "place_atlas.py": FROM_ATLAS,
     "extract_regions.py": FROM_EXTRACTION,
@@ -179,7 +179,7 @@ TABLES = {
     "another order of images": ([("second", "b.nii.gz"), ("first", "a1.nii.gz"), ("first", "lauf 2 ä.nii")], {}),
     "an image more": (
         [("first", "a1.nii.gz"), ("first", "lauf 2 ä.nii"), ("second", "b.nii.gz"), ("third", "b.nii.gz")],
-        FROM_RUNS,
+        {"concatenate_runs": 1, **FROM_MASKS},
     ),
 }
 

@@ -75,7 +75,7 @@ def draw_sorted(axes: Axes, values: Sequence[float | None], label: str, colour: 
         color=colour,
         alpha=0.85,
         label=label,
-        clip_on=False,
+        clip_on=not known,  # a line without points and without a clip has a place in the corner of the figure
     )
 
 
@@ -84,6 +84,8 @@ def finish(axes: Axes, name: str, unit: str) -> None:
     axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
     axes.set_xlabel(unit, color=INK)
     axes.set_ylim(bottom=0)
+    if not any(len(line.get_xdata()) for line in axes.lines):
+        axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(colors=INK, which="both", length=0)
     axes.grid(color=GRID, linewidth=0.8)

@@ -138,6 +138,8 @@ def remove_outdated(study: Path, atlas: str, images: Sequence[str]) -> list[Path
         prefix = sidecar.with_name(sidecar.name.split("_stat-")[0])
         made_with.setdefault(prefix, set()).add(read_sidecar(sidecar)["Fingerprint"])
     fingerprints = set().union(*(made_with[prefix] for prefix in current & set(made_with)))
+    if not fingerprints:  # nothing tells which configuration is the current one
+        return []
     removed = []
     for prefix in sorted(set(made_with) - current):
         if made_with[prefix] <= fingerprints:

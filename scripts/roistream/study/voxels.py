@@ -18,6 +18,9 @@ from roistream.regions.coverage import Region
 CLEANED_BYTES = int(CLEANED_MIB * 2**20)
 """Budget of the voxels that are cleaned at a time, in the type in which they are; cleaning makes several copies of them."""
 
+COLUMNS = 64
+"""A part of a region is a multiple of so many voxels: products of matrices treat the last few columns in another way."""
+
 
 class VoxelFile:
     """A ``.npy`` file, float32 ``(n_volumes, n_voxels)``, that grows volume by volume.
@@ -26,17 +29,18 @@ class VoxelFile:
     ----------
     stream : binary file
         Open for reading and writing.
-    positions : numpy.ndarray
-        Where the voxels lie in a volume of the image's file, in the order of the columns.
+    positions : sequence of numpy.ndarray
+        For each region where its voxels lie in a volume of the image's file, in the order of the columns.
     n_volumes : int
         Volumes to come.
     dtype : numpy.dtype
         In which the voxels are kept until all volumes are there: float32, or float64 where cleaning computes in it.
     """
 
-    def __init__(self, stream: BinaryIO, positions: np.ndarray, n_volumes: int, dtype: np.dtype):
-        self.stream, self.positions, self.dtype = stream, positions, np.dtype(dtype)
-        self.shape = (n_volumes, positions.size)
+    def __init__(self, stream: BinaryIO, positions: Sequence[np.ndarray], n_volumes: int, dtype: np.dtype):
+        self.stream, self.positions, self.dtype = stream, np.concatenate(positions), np.dtype(dtype)
+        self.ends = np.cumsum([of_region.size for of_region in positions]).tolist()
+        self.shape = (n_volumes, self.positions.size)
         layout = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": self.shape}
         np.lib.format.write_array_header_1_0(stream, layout)
         self.offset = stream.tell()
@@ -47,10 +51,17 @@ class VoxelFile:
         self.stream.write(as_float32(picked) if self.dtype == np.float32 else picked.astype(self.dtype, copy=False))
 
     def columns(self) -> Iterator[slice]:
-        """Go through the columns, some at a time."""
-        step = max(1, CLEANED_BYTES // (self.shape[0] * self.dtype.itemsize))
-        for first in range(0, self.shape[1], step):
-            yield slice(first, min(first + step, self.shape[1]))
+        """Go through the columns region by region, so that none depends on what other regions are asked for.
+
+        A large region comes in parts, none of a single voxel: numpy sums up a single column in another order.
+        """
+        step = max(1, CLEANED_BYTES // (self.shape[0] * self.dtype.itemsize * COLUMNS)) * COLUMNS
+        first = 0
+        for end in self.ends:
+            while first < end:
+                stop = first + step if end - first > step + 1 else end
+                yield slice(first, stop)
+                first = stop
 
     def read(self, columns: slice) -> np.ndarray:
         """Read some columns of all volumes."""
@@ -73,7 +84,7 @@ class VoxelFile:
 
 @contextmanager
 def voxel_file(
-    path: Path, positions: np.ndarray, n_volumes: int, dtype: np.dtype, cleaning: Cleaning
+    path: Path, positions: Sequence[np.ndarray], n_volumes: int, dtype: np.dtype, cleaning: Cleaning
 ) -> Iterator[VoxelFile]:
     """Give a file to append volumes to; when all are there its voxels are cleaned one by one, as NiftiMasker does.
 
@@ -81,7 +92,7 @@ def voxel_file(
     ----------
     path : path
         The ``.npy`` to write.
-    positions : numpy.ndarray
+    positions : sequence of numpy.ndarray
         See `VoxelFile`.
     n_volumes : int
         Volumes of the image.
