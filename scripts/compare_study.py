@@ -10,6 +10,7 @@ from roistream.figures.study_memory import write_study_figure
 from roistream.memory.summaries import read_summary, write_table
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
+from roistream.study.tables import list_images
 
 
 def compare_study(summaries: Sequence[Path], images: Sequence[str], table: Path, png: Path, svg: Path) -> None:
@@ -38,32 +39,30 @@ def compare_study(summaries: Sequence[Path], images: Sequence[str], table: Path,
 
 
 def parse_arguments() -> dict:
-    """Read the command line into the parameters of `compare_study`, and ``log``."""
+    """Read the command line into the parameters of `compare_study`, and ``log``.
+
+    Images and strategies are named, not their files: a command line has no room for those of thousands of images.
+    """
     parser = argparse.ArgumentParser(
         description="Compare the memory and wall time of the strategies over all images of a study."
     )
-    parser.add_argument(
-        "--summaries",
-        required=True,
-        type=Path,
-        nargs="+",
-        metavar="JSON",
-        help="memory.json of each image and strategy",
-    )
-    parser.add_argument(
-        "--images", required=True, nargs="+", metavar="NAME", help="name of each summary's image, in the same order"
-    )
+    parser.add_argument("--results", required=True, type=Path, help="folder that has IMAGE/STRATEGY/memory.json")
+    parser.add_argument("--strategies", required=True, nargs="+", metavar="NAME", help="strategies, in order")
+    images = parser.add_mutually_exclusive_group(required=True)
+    images.add_argument("--images", nargs="+", metavar="NAME", help="images, in order")
+    images.add_argument("--runs-table", type=Path, metavar="TSV", help="the runs table that names them")
     parser.add_argument("--table", required=True, type=Path, metavar="TSV", help="table to write")
     parser.add_argument("--png", required=True, type=Path, help="figure to write")
     parser.add_argument("--svg", required=True, type=Path, help="the same figure to write, as vectors")
     add_log_option(parser)
-    arguments = vars(parser.parse_args())
-    if len(arguments["images"]) != len(arguments["summaries"]):
-        parser.error("argument --images: give one name for each of --summaries")
-    return arguments
+    return vars(parser.parse_args())
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
     with reporting(arguments.pop("log")):
-        compare_study(**arguments)
+        results, strategies = arguments.pop("results"), arguments.pop("strategies")
+        named, runs_table = arguments.pop("images"), arguments.pop("runs_table")
+        rows = [(image, name) for image in (list_images(runs_table) if runs_table else named) for name in strategies]
+        arguments["images"] = [image for image, _ in rows]
+        compare_study(summaries=[results / image / name / "memory.json" for image, name in rows], **arguments)

@@ -47,7 +47,8 @@ def test_what_is_asked_is_predicted_plus_overhead(study, jobs):
     for image, job in asked.items():
         folder = study / "results" / image
         n_voxels = [region.n_voxels for region in read_regions(folder / "regions.tsv")]
-        peak = predict_peak_mib("stream", inspect(folder / f"{image}_bold.nii.gz"), n_voxels, 1, {})
+        run = study / f"run-{int(image.removeprefix('sub-'))}.nii.gz"
+        peak = predict_peak_mib("stream", inspect(run), n_voxels, 1, {})
         assert job.mem_mib == math.ceil(peak) + OVERHEAD_MIB, image
         assert job.cpus == 1
 

@@ -379,3 +379,29 @@ def test_the_only_strategy_is_held_against_the_image(tmp_path):
     assert "from 857 volumes of large_fmri (912 MiB), 6 parallel jobs, 1.9 s" in page
     assert "the image, uncompressed" in texts
     assert not [text for text in texts if "lower is better" in text or "predicted" in text]
+
+
+def test_results_of_strategies_that_are_not_compared_are_removed(tmp_path):
+    """Files that this project writes, and no others; the concatenated image stays as long as a strategy reads it."""
+    written = ["extraction.json", "memory.json", "memory.tsv", "timeseries.tsv", "region-12_timeseries.npy"]
+    foreign = [tmp_path / "mmap/notes.txt", tmp_path / "mmap/region-a_timeseries.npy", tmp_path / "masker/memory.json"]
+    for path in [*(tmp_path / name / file for name in STRATEGIES for file in written), *foreign]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("old")
+    copies = [tmp_path / "scan_bold.nii.gz", tmp_path / "runs.tsv"]
+    copies[0].symlink_to(tmp_path / "is gone.nii.gz")
+    copies[1].write_text("old")
+
+    def compare(*names):
+        for name in names:
+            (tmp_path / name / "memory.json").write_text(json.dumps(content(name)))
+        paths = [tmp_path / name / "memory.json" for name in names]
+        outputs = [tmp_path / f"memory_comparison.{ending}" for ending in ("tsv", "png", "svg")]
+        compare_memory(paths, *outputs, "scan")
+        made = {path for path in tmp_path.rglob("*") if path.is_symlink() or path.is_file()}
+        return made - set(outputs)
+
+    kept = {tmp_path / name / file for name in ("stream", "numpy_path") for file in written}
+    assert compare("numpy_path", "stream") == kept | set(foreign) | set(copies)
+    assert compare("stream") == {path for path in kept if path.parent.name == "stream"} | set(foreign)
+    assert not (tmp_path / "numpy_path").exists()

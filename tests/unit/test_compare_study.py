@@ -119,16 +119,19 @@ def test_svg_holds_title_labels_and_numbers_as_text(tmp_path):
 
 
 def test_program(tmp_path):
-    summaries = write_summaries(tmp_path, summaries_of(2, ["stream"]))
-    options = ["--summaries", *summaries, "--table", "s.tsv", "--png", "s.png", "--svg", "s.svg", "--log", "study.log"]
+    for path, image in zip(write_summaries(tmp_path, summaries_of(2, ["stream"])), ("one", "sub 2"), strict=True):
+        (tmp_path / "out" / image / "stream").mkdir(parents=True)
+        path.rename(tmp_path / "out" / image / "stream" / "memory.json")
+    options = ["--results", "out", "--strategies", "stream", "--log", "study.log"]
+    options += ["--table", "s.tsv", "--png", "s.png", "--svg", "s.svg"]
     done = run_script("compare_study.py", *options, "--images", "one", "sub 2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "s.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in lines] == ["image", "one", "sub 2"]
     assert (tmp_path / "study.log").read_text() == done.stderr
-    failed = run_script("compare_study.py", *options, "--images", "one", cwd=tmp_path)
-    assert failed.returncode == 2
-    assert "argument --images: give one name for each of --summaries" in failed.stderr
+    (tmp_path / "runs.tsv").write_text("image\trun\nsub 2\ta.nii\none\tb.nii\nsub 2\tc.nii\n")
+    assert run_script("compare_study.py", *options, "--runs-table", "runs.tsv", cwd=tmp_path).returncode == 0
+    assert [line.split("\t")[0] for line in (tmp_path / "s.tsv").read_text().splitlines()] == ["image", "sub 2", "one"]
 
 
 def test_points_have_the_places_and_colours_of_their_strategies():

@@ -35,6 +35,7 @@ FROM_MASKS = {"split_masks": 1, **FROM_EXTRACTION}
 FROM_RUNS = {"concatenate_runs": 1, **FROM_EXTRACTION}
 # Both images are on one grid.
 FROM_ATLAS = {"place_atlas": 0.5, **FROM_MASKS}
+WORKERS = sum(entry.uses_workers for entry in STRATEGIES.values())
 
 
 def twice(jobs):
@@ -69,7 +70,7 @@ CHANGES = {
     "their names": ({"atlas_labels": None}, FROM_ATLAS),
     "what to do with empty ones": ({"empty_regions": "keep"}, FROM_ATLAS),
     # Peak memory is a result, and that of two workers is not that of one …
-    "workers": ({"n_jobs": 2}, FROM_EXTRACTION),
+    "workers": ({"n_jobs": 2}, {**FROM_EXTRACTION, "extract_regions": WORKERS}),
     "cleaning": ({"cleaning": {"detrend": True}}, FROM_EXTRACTION),
     "one strategy less": ({"strategies": list(STRATEGIES)[1:]}, COMPARE),
     "the order of strategies": ({"strategies": list(STRATEGIES)[::-1]}, COMPARE),
@@ -137,10 +138,11 @@ CODE = {
     "place_atlas.py": FROM_ATLAS,
     "extract_regions.py": FROM_EXTRACTION,
 }
-# A rule's own script is not here: Snakemake looks at its modification time, whatever has changed in it.
 COMMENTED = [
     "roistream/images/volumes.py",
     "roistream/strategies/__init__.py",
+    "concatenate_runs.py",
+    "split_masks.py",
     "extract_regions.py",
     "measure_memory.py",
 ]
@@ -225,8 +227,15 @@ def test_a_run_with_other_content(continued):
     ended = snakemake(folder, config=config)
     assert ended.status == 0, ended.output
     after = states(folder)
-    assert set(after) == set(before)
-    changed = {str(path) for path in before if after[path] != before[path]}
+    others = {
+        folder / name for name in (f"results/{image}/{other}" for image in ("first", "second") for other in STRATEGIES)
+    }
+    assert set(after) == {
+        path
+        for path in before
+        if path.parts[0] == "logs" or (folder / path).parent not in others or path.parent.name == "numpy_path"
+    }, "what was made by strategies that are no longer asked for is gone"
+    changed = {str(path) for path in after if after[path] != before[path]}
     assert {path for path in changed if "second" in path} == {
         f"results/second/memory_comparison.{ending}" for ending in ("tsv", "png", "svg")
     } | {"logs/compare_memory/second.log"}, "one strategy is left to compare"
@@ -239,3 +248,30 @@ def test_a_run_with_other_content(continued):
         assert np.array_equal(np.load(first / f"numpy_path/region-{label}_timeseries.npy"), image[mask].T)
     assert json.loads((first / "numpy_path/memory.json").read_text())["n_volumes"] == 14
     assert "Nothing to be done" in snakemake(folder, config=config).output
+
+
+def test_nothing_made_with_another_configuration_stays(small_data, tmp_path):
+    """Three regions by two strategies, then one of them, cleaned, by one strategy; what the user put there stays."""
+    config = {"dataset": small_data.table, "atlas": small_data.atlas, "n_jobs": 1}
+    before = {**config, "regions": [1, 2, 3], "strategies": ["numpy_path", "stream"]}
+    ended = snakemake(tmp_path, config=before)
+    assert ended.status == 0, ended.output
+    results = tmp_path / "results/first"
+    foreign = [results / name for name in ("numpy_path/notes.txt", "masks/lesion_mask.nii.gz", "mine/memory.json")]
+    for path in foreign:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    ended = snakemake(
+        tmp_path, config={**config, "regions": [2], "strategies": ["stream"], "cleaning": {"detrend": True}}
+    )
+    assert ended.status == 0, ended.output
+    made = {path.relative_to(results) for path in results.rglob("*") if path.is_file()}
+    table = [f"memory_comparison.{ending}" for ending in ("tsv", "png", "svg")]
+    extraction = ["extraction.json", "memory.json", "memory.tsv", "timeseries.tsv", "region-2_timeseries.npy"]
+    expected = [*table, "atlas_dseg.nii.gz", "regions.tsv", *(f"stream/{name}" for name in extraction)]
+    assert {str(path) for path in made} == {*expected, *(str(path.relative_to(results)) for path in foreign)}
+    assert sorted(path.name for path in (tmp_path / "results/second").iterdir()) == sorted([*expected[:5], "stream"])
+    made_with = json.loads((results / "stream/memory.json").read_text())
+    assert made_with["cleaning"]["detrend"] is True
+    assert made_with["run_lengths"] == [10, 7]
+    assert made_with["sources"] == [str(small_data.runs[name]) for name in ("a1", "a2")]

@@ -46,9 +46,9 @@ rule compare_study:
         "../../envs/figures.yaml"
     params:
         program=program("compare_study.py"),
-        images=[image for image in PLAN.runs for _ in STRATEGIES],
-        order=STRATEGIES,
+        images=compared_images(),
+        strategies=STRATEGIES,
         code=code_of("compare_study.py"),
     shell:
-        "{params.program} --summaries {input.summaries:q} --images {params.images:q}"
+        "{params.program} --results results --strategies {params.strategies} {params.images}"
         " --table {output.table:q} --png {output.png:q} --svg {output.svg:q} --log {log:q}"

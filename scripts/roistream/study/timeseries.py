@@ -152,6 +152,13 @@ def rounded(value: float | None) -> float | None:
 
 def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleaning) -> None:
     """Tell in the log what a reader of the numbers should know of the image."""
+    for statistic, values in found.signals.items():
+        for region, number in zip(regions, np.count_nonzero(np.isinf(values), axis=0), strict=True):
+            if number:
+                logger.warning(
+                    "Region %d (%s): its %s is beyond the range of %s in %d volume(s).",
+                    *(region.label, region.name, statistic, values.dtype, number),
+                )
     partly = ~found.without_data & (found.coverage < 1)
     if partly.any():
         smallest = int(np.argmin(np.where(partly, found.coverage, 2)))
