@@ -18,14 +18,14 @@ import numpy as np
 
 from roistream import __version__
 from roistream.cleaning.options import Cleaning, prepare_cleaning
-from roistream.command_line import (
+from roistream.errors import UserError
+from roistream.extraction_options import (
     CLEANING_OPTIONS,
     add_confound_columns_option,
     add_extraction_options,
     add_memory_option,
     parse_extraction_options,
 )
-from roistream.errors import UserError
 from roistream.images.image import Image, inspect
 from roistream.images.series import Series, open_series
 from roistream.images.volumes import read_blocks

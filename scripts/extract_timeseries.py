@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from roistream.cleaning.options import prepare_cleaning
-from roistream.command_line import (
+from roistream.command_line import add_log_option
+from roistream.errors import UserError
+from roistream.extraction_options import (
     add_cleaning_options,
     add_confound_columns_option,
-    add_log_option,
     add_memory_option,
     add_region_options,
     take_cleaning,
 )
-from roistream.errors import UserError
 from roistream.images.series import open_series
 from roistream.memory.limits import check_memory
 from roistream.memory.predict_timeseries import predict_timeseries_mib

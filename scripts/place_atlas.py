@@ -5,7 +5,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from roistream.command_line import add_log_option, add_region_options
+from roistream.command_line import add_log_option
+from roistream.extraction_options import add_region_options
 from roistream.images.series import inspect_run
 from roistream.regions.placed import put_on_grid, write_placed
 from roistream.reporting import reporting

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from roistream.command_line import add_extraction_options, parse_extraction_options
+from roistream.extraction_options import add_extraction_options, parse_extraction_options
 from roistream.images.series import open_series
 from roistream.memory.limits import memory_limits
 from roistream.memory.predict import fits, predict_peaks_mib

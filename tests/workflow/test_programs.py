@@ -1,5 +1,6 @@
 """How the rules call the scripts: whatever the names of folders, files and regions, and whatever the user's environment."""
 
+import csv
 import os
 
 from roistream.regions.coverage import read_regions
@@ -38,14 +39,14 @@ def test_odd_names_and_a_foreign_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(foreign), prepend=os.pathsep)
     monkeypatch.setenv("PYTHONPATH", str(foreign))
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
-    ended = snakemake(folder, "results/first/first_bold.nii.gz", config=config, root=project)
-    assert ended.status == 0, ended.output
-    monkeypatch.delenv("PYTHONPATH")  # resample_atlas, no such program yet, would fall over it
-    ended = snakemake(folder, config=config, root=project)
+    ended = snakemake(folder, "all", "timeseries", config=config, root=project)
     assert ended.status == 0, ended.output
     results = folder / "results" / "first"
     assert {region.label: region.name for region in read_regions(results / "regions.tsv")} == names
     assert (results / "mmap/timeseries.tsv").read_bytes() == (results / "stream/timeseries.tsv").read_bytes()
+    [table] = folder.glob("derivatives/roistream/first/first_atlas-*_stat-mean_timeseries.tsv")
+    with table.open(encoding="utf-8", newline="") as stream:
+        assert next(csv.reader(stream, delimiter="\t")) == list(names.values())
     assert (folder / "logs/extract_regions/first/stream.log").read_text("utf-8").startswith("INFO: stream: 2 regions")
     # Where the project lies is no reason to run again.
     moved = project.rename(tmp_path / "elsewhere")

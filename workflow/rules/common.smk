@@ -180,14 +180,14 @@ def placed_atlas(ending):
     return lambda wildcards: f"{PLAN.placed_atlas(wildcards.image)}_{ending}"
 
 
-def compared_images():
+def compared_images(wildcards):
     """Word which images a comparison over all images has."""
     if PLAN.config["dataset"] in SAMPLES:
         return options_of({"images": list(PLAN.runs)})
     return options_of({"runs_table": PLAN.config["dataset"]})
 
 
-def summary_options():
+def summary_options(wildcards):
     """Word which study is summarised as options of summarise_study.py."""
     dataset = PLAN.config["dataset"]
     from_sample = dataset in SAMPLES
@@ -210,7 +210,9 @@ def summarise_what_is_there():
     """
     if "extract_timeseries" not in {job.rule.name for job in workflow.dag.jobs} or not Path(FIRST_REGIONS).exists():
         return
-    command = f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options()}"
+    command = (
+        f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(None)}"
+    )
     subprocess.run(["bash", "-c", f"unset PYTHONSAFEPATH; {command} --log logs/summarise_study.log"], check=False)
     before = Path(FIRST_REGIONS).stat().st_mtime - 1
     for path in SUMMARY:

@@ -46,7 +46,7 @@ rule compare_study:
         "../../envs/figures.yaml"
     params:
         program=program("compare_study.py"),
-        images=compared_images(),
+        images=compared_images,
         strategies=STRATEGIES,
         code=code_of("compare_study.py"),
     shell:

@@ -57,7 +57,8 @@ rule place_atlas:
         # Any run on the grid will do. Its header gives the grid, which is a part of the path: a new header is another file,
         # and a study whose first image is another one is no reason to run again.
         like=run_on,
-        options=options_of(PLAN.region_options()),
+        # A function, or braces in a path would be taken for wildcards.
+        options=lambda wildcards: options_of(PLAN.region_options()),
         code=code_of("place_atlas.py"),
     shell:
         "{params.program} --atlas {input.atlas:q} --like {params.like:q} {params.options}"

@@ -68,7 +68,7 @@ rule summarise_study:
         "../../envs/figures.yaml"
     params:
         program=program("summarise_study.py"),
-        options=summary_options(),
+        options=summary_options,
         code=code_of("summarise_study.py"),
     shell:
         "{params.program} --regions {input.regions:q} {params.options} --log {log:q}"

@@ -9,6 +9,12 @@ from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES
 from roistream.images.volumes import BLOCK_BYTES
 from roistream.strategies.programs import MIB, WITH_IMAGE, WITH_NIBABEL, WITH_NUMPY, WITH_SIGNAL
 
+RESIDENT = 8.0
+"""What the kernel's peak of a process counts beside the PSS on which the other numbers stand: pages of shared libraries."""
+
+LABELLED = 0.3
+"""Share of a volume that lies in regions; an atlas of the whole brain has about a quarter, few have more."""
+
 CLEANED_MIB = 4.0
 """What of every voxel's series is cleaned at a time."""
 
@@ -16,7 +22,7 @@ CLEANED_MIB = 4.0
 def predict_timeseries_mib(
     source: Series, n_regions: int, n_statistics: int, cleaning: Mapping[str, Any], save_voxels: bool = False
 ) -> float:
-    """Predict the peak of the extraction of one image of a study.
+    """Predict the peak of the extraction of one image of a study, as the kernel counts it (VmHWM).
 
     Parameters
     ----------
@@ -45,15 +51,14 @@ def predict_timeseries_mib(
     longest = max(run.n_volumes for run in source.runs)
     block = min(max(budget, voxels * source.widest), voxels * source.widest * longest)
     reading = (6 if smooths else 2 * (2 if scales else 1)) * block
-    # The atlas and where its voxels lie; the voxels picked from a block, and flags of what they hold.
-    atlas = 60 * voxels
-    picked = block + 20 * voxels
+    # The atlas as it is read; the voxels picked from a block, and what is noted of each of them.
+    atlas = 14 * voxels
+    picked = LABELLED * (block + 35 * voxels)
     signals = source.n_volumes * n_regions * 8 / MIB
     program = WITH_IMAGE if smooths else WITH_NIBABEL if scales else WITH_NUMPY
-    if filters:
-        program = max(program, WITH_SIGNAL)
     peak = program + reading + atlas + picked + n_statistics * signals
-    cleaned = program + (n_statistics + 6) * signals if filters else program + (n_statistics + 2) * signals
+    # nilearn comes into memory when the pass is over, and makes some copies of the signals of one statistic.
+    cleaned = max(program, WITH_SIGNAL if filters else 0) + (n_statistics + (6 if filters else 2)) * signals
     if save_voxels and filters:
-        cleaned += 5 * CLEANED_MIB + 4 * FILTER_BYTES / MIB
-    return max(peak, cleaned)
+        cleaned += 2 * CLEANED_MIB + 4 * FILTER_BYTES / MIB
+    return RESIDENT + max(peak, cleaned)

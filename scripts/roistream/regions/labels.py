@@ -35,12 +35,15 @@ def locate_regions(labels: np.ndarray, wanted: Sequence[int]) -> tuple[np.ndarra
     """
     order = np.argsort(wanted, kind="stable")
     ascending = np.asarray(wanted)[order]
-    in_c_order = labels.ravel(order="C")
-    place = np.minimum(np.searchsorted(ascending, in_c_order), len(order) - 1)
-    chosen = np.flatnonzero(ascending[place] == in_c_order)
-    x, y, z = np.unravel_index(chosen, labels.shape)
     nx, ny, _ = labels.shape
-    return x + nx * (y + ny * z), order[place[chosen]]
+    positions, regions = [], []
+    # Slab by slab: a volume may have many more voxels than the regions.
+    for x in range(nx):
+        place = np.minimum(np.searchsorted(ascending, labels[x]), len(order) - 1)
+        y, z = np.nonzero(ascending[place] == labels[x])
+        positions.append(x + nx * (y + ny * z))
+        regions.append(order[place[y, z]])
+    return np.concatenate(positions), np.concatenate(regions)
 
 
 def signal_dtype(dtype: np.dtype) -> np.dtype:
