@@ -70,6 +70,7 @@ def benchmark(workdir: Path, out: Path, repeats: int, quick: bool) -> None:
     UserError
         The data cannot be made, memory does not suffice, or a command failed that must not.
     """
+    workdir = workdir.resolve()  # Snakemake is sent to other folders
     bench = Bench(workdir / "quick", 1, QUICK) if quick else Bench(workdir / "full", repeats, FULL)
     data = prepare(bench)
     check_memory(bench, data)

@@ -59,14 +59,14 @@ def study(bench: Bench, data: Data) -> list[dict]:
     alone, study = bench.folder("one-by-one"), bench.folder("study")
     names = [f"sub-{run.parent.name}_task-rest" for run in data.study]
     table = bench.workdir / "study.tsv"
-    rows = [f"{name}\t{run.resolve()}" for name, run in zip(names, data.study, strict=True)]
+    rows = [f"{name}\t{run}" for name, run in zip(names, data.study, strict=True)]
     table.write_text("\n".join(["image\trun", *rows]) + "\n")
     calls = []
     for name, run in zip(names, data.study, strict=True):
         words = [sys.executable, SCRIPTS / "extract_regions.py", "--strategy", "stream", "--image", run]
         calls.append(shlex.join(map(str, [*words, "--masks", *data.masks, "--out", alone / name])))
-    words = [*SNAKEMAKE, "--directory", study, "--config", f"dataset={table.resolve()}"]
-    words += [f"atlas={data.atlas.original.resolve()}", "regions=all", "--", "timeseries"]
+    words = [*SNAKEMAKE, "--directory", study, "--config", f"dataset={table}"]
+    words += [f"atlas={data.atlas.original}", "regions=all", "--", "timeseries"]
     commands = {
         f"extract_regions.py, {len(names)} times": Command(["/bin/sh", "-ec", "\n".join(calls)], data.study, alone),
         "snakemake timeseries": Command(words, data.study, study),

@@ -1,4 +1,4 @@
-"""Every command of workflow/profiles/README.md, in order, in a copy of the project: both profiles do the whole workflow."""
+"""Every command of workflow/profiles/README.md, in order, in a copy of the project: both profiles do both targets."""
 
 import re
 import shutil
@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from cluster.conftest import PROFILES, QUICK, assert_same_results, local_copy, save_study, submissions
-from workflow.conftest import copy_project
-from workflow.test_readme_commands import ALL_COMMANDS, run_command
+from workflow.conftest import copy_project, snakemake
+from workflow.test_readme_commands import ALL_COMMANDS, CHECKOUT, run_command
 
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", (PROFILES / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
@@ -31,11 +31,14 @@ def project(slurm, tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(project, tmp_path_factory):
     folder = tmp_path_factory.mktemp("expected") / "local"
-    return local_copy(project, folder)
+    copy = local_copy(project, folder)
+    ended = snakemake(copy, "timeseries", "--configfile", copy / "study.yaml")
+    assert ended.status == 0, ended.output
+    return copy
 
 
 def of_profile(profile):
-    [command] = [command for command in COMMANDS if f"--profile workflow/profiles/{profile} " in command]
+    [command] = [command for command in COMMANDS if f"--profile {CHECKOUT}/workflow/profiles/{profile}\n" in command]
     return command
 
 
@@ -45,10 +48,15 @@ def test_the_commands_are_there():
 
 
 @pytest.mark.parametrize("profile", ["slurm", "cluster-generic"])
-def test_the_whole_workflow(project, expected, profile):
-    for name in ("results", "logs", ".snakemake"):
+def test_both_targets(project, expected, profile):
+    for name in ("results", "derivatives", "logs", ".snakemake"):
         shutil.rmtree(project / name, ignore_errors=True)
     run_command(project, of_profile(profile))
+    tables = sorted(path.relative_to(expected) for path in expected.glob("derivatives/**/*_timeseries.tsv"))
+    assert len(tables) == 2
+    assert [path for path in tables if (project / path).read_bytes() != (expected / path).read_bytes()] == []
+    assert (project / "derivatives/roistream/study.png").is_file()
+    run_command(project, of_profile(profile).replace("snakemake timeseries ", "snakemake "))
     assert_same_results(project, expected)
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from conftest import AFFINE, GRID, ROOT, save_run
+from conftest import AFFINE, ROOT, save_run
 from roistream.cleaning.confounds import parse_confounds
 from roistream.errors import UserError
 from roistream.images.grids import grid_id
@@ -79,7 +79,7 @@ def test_the_schema_is_a_closed_one():
 def test_paths_are_relative_to_the_table(study, monkeypatch, tmp_path_factory):
     path = write(study, ("image", "run"), ("one", "a.nii"), ("two", "sub/c.nii"), ("one", str(study / "b.nii.gz")))
     found = [("one", study / "a.nii"), ("two", study / "sub" / "c.nii"), ("one", study / "b.nii.gz")]
-    grid = grid_id(GRID, AFFINE)
+    grid = grid_id((2, 2, 2), AFFINE)
     expected = [Run(image, run, n_volumes=3, t_r=2.0, grid=grid) for image, run in found]
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert read(path) == expected

@@ -1,4 +1,4 @@
-"""Every command of the README does what it says, in a copy of the project and on small data."""
+"""Every command, config and table of the README does what it says, in copies of the project and of a study, on small data."""
 
 import os
 import re
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
+from nilearn.maskers import NiftiLabelsMasker
 
 from conftest import ROOT, save_run
 from roistream.samples import adhd
@@ -21,6 +23,11 @@ ALL_COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTAL
 COMMANDS = [command for command in ALL_COMMANDS if "--profile" not in command]
 """Without those that need a cluster: tests/cluster has one."""
 
+CHECKOUT = "/path/to/roistream"
+"""What the README calls the project where a command is given in the folder of a study."""
+
+N_VOLUMES = 40
+
 
 def examples(language):
     """List the README's blocks of a language."""
@@ -29,7 +36,7 @@ def examples(language):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Copy the project, with a shorter default, an environment that is set up already, and the files that the README names."""
+    """Copy the project, with a shorter default, an environment that is set up already, and what nilearn would download."""
     folder = copy_project(tmp_path_factory.mktemp("readme") / "roistream")
     for name in ("README.md", "Makefile", "pyproject.toml"):
         shutil.copy2(ROOT / name, folder)
@@ -42,32 +49,38 @@ def project(tmp_path_factory):
             (folder / ".venv" / entry.name).symlink_to(entry)
     for done in ("run.done", "dev.done"):
         (folder / ".venv" / done).touch()
-    save_study(folder)
-    save_fmriprep(folder / "derivatives" / "fmriprep")
     save_nilearn_cache(folder / "nilearn_data")
     return folder
 
 
-def save_study(folder):
-    """Save the runs, confounds and atlas of the README's examples, and the examples themselves."""
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Make the folder of a study: that of fMRIPrep, an atlas, runs of another origin, and the README's own examples."""
+    folder = tmp_path_factory.mktemp("readme") / "study"
     rng = np.random.default_rng(5)
-    [table] = examples("text")
-    (folder / "runs.tsv").write_text(table, "utf-8")
-    for name, example in zip(("study.yaml", "fmriprep.yaml"), examples("yaml"), strict=True):
-        (folder / name).write_text(example, "utf-8")
+    save_fmriprep(folder / "derivatives" / "fmriprep")
+    blocks = {label: block for label, block in BLOCKS.items() if label != 8}
+    save_atlas(folder / "atlas-Schaefer2018_dseg.nii.gz", blocks)
+    names = "".join(f"{label}\tregion {label}\t#aabbcc\n" for label in blocks)
+    (folder / "atlas-Schaefer2018_dseg.tsv").write_text(f"index\tname\tcolor\n{names}", "utf-8")
+    config, more = examples("yaml")
+    assert config.startswith("# study.yaml\n")
+    (folder / "study.yaml").write_text(config, "utf-8")
+    (folder / "more.yaml").write_text(config + more, "utf-8")
+    [table] = examples("tsv")
+    (folder / "own.tsv").write_text(table, "utf-8")
     for row in table.splitlines()[1:]:
         _, run, confounds = row.split("\t")
-        save_run(folder / run, (100 + rng.standard_normal((*GRID, 24))).astype(np.float32))
-        save_confounds(folder / confounds, ["x", "y"], rng)
-    blocks = {label: block for label, block in BLOCKS.items() if label != 8}
-    save_atlas(folder / "atlas_dseg.nii.gz", blocks)
-    names = "".join(f"{label}\tregion {label}\n" for label in blocks)
-    (folder / "atlas_dseg.tsv").write_text(f"index\tname\n{names}", "utf-8")
+        save_run(folder / run, (100 + rng.standard_normal((*GRID, N_VOLUMES))).astype(np.float32))
+        save_confounds(folder / confounds, rng)
+    return folder
 
 
-def save_confounds(path, columns, rng):
-    """Save a table of confounds for 24 volumes; derivatives lack their first value."""
-    rows = [[str(value) for value in row] for row in rng.standard_normal((24, len(columns)))]
+def save_confounds(path, rng):
+    """Save a table of confounds as fMRIPrep does: derivatives lack their first value."""
+    motion = [f"{kind}_{axis}{more}" for kind in ("trans", "rot") for axis in "xyz" for more in ("", "_derivative1")]
+    columns = ["csf", "white_matter", "csf_derivative1", *motion, *(f"a_comp_cor_{number:02}" for number in range(7))]
+    rows = [[str(value) for value in row] for row in rng.standard_normal((N_VOLUMES, len(columns)))]
     rows[0] = ["n/a" if "derivative" in name else value for name, value in zip(columns, rows[0], strict=True)]
     path.write_text("".join("\t".join(row) + "\n" for row in [columns, *rows]), "utf-8")
 
@@ -75,17 +88,15 @@ def save_confounds(path, columns, rng):
 def save_fmriprep(folder):
     """Save what fMRIPrep would: two runs of two subjects in two spaces, with confounds."""
     rng = np.random.default_rng(7)
-    motion = [f"{kind}_{axis}{more}" for kind in ("trans", "rot") for axis in "xyz" for more in ("", "_derivative1")]
-    columns = ["csf", "white_matter", "csf_derivative1", *motion, *(f"a_comp_cor_{number:02}" for number in range(7))]
     for subject in ("01", "02"):
         func = folder / f"sub-{subject}" / "func"
         func.mkdir(parents=True)
         for run in (1, 2):
             stem = f"sub-{subject}_task-rest_run-{run}"
             for space in ("MNI152NLin2009cAsym", "T1w"):
-                values = (100 + rng.standard_normal((*GRID, 24))).astype(np.float32)
+                values = (100 + rng.standard_normal((*GRID, N_VOLUMES))).astype(np.float32)
                 save_run(func / f"{stem}_space-{space}_desc-preproc_bold.nii.gz", values)
-            save_confounds(func / f"{stem}_desc-confounds_timeseries.tsv", columns, rng)
+            save_confounds(func / f"{stem}_desc-confounds_timeseries.tsv", rng)
 
 
 def save_nilearn_cache(folder):
@@ -108,8 +119,8 @@ def save_nilearn_cache(folder):
     nib.Nifti1Image(labels, affine).to_filename(basc / "template_cambridge_basc_multiscale_sym_scale064.nii.gz")
 
 
-def run_command(project, command):
-    """Run a command as a user in an active environment would."""
+def run_command(project, command, folder=None):
+    """Run a command as a user in an active environment would: in the checkout, or in the folder of a study."""
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE_", "PYTEST_"))},
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -118,8 +129,8 @@ def run_command(project, command):
         "PYTEST_ADDOPTS": "--collect-only -q",
     }
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=project,
+        ["bash", "-euo", "pipefail", "-c", command.replace(CHECKOUT, str(project))],
+        cwd=folder or project,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -134,22 +145,78 @@ def run_command(project, command):
 
 def test_there_are_commands_to_run():
     assert [command.split()[0] for command in COMMANDS[:3]] == ["make", "make", "snakemake"]
-    assert len(COMMANDS) >= 7
+    assert len([command for command in COMMANDS if CHECKOUT in command]) >= 7
+    assert all(f"{CHECKOUT}/Snakefile" in command for command in ALL_COMMANDS if "--configfile" in command)
 
 
-def test_commands_in_the_order_of_the_readme(project):
+def test_commands_in_the_checkout(project):
     for command in COMMANDS:
+        if CHECKOUT in command:
+            continue
         printed = run_command(project, command)
         if command.startswith("make test"):
             assert "test_readme_commands.py" in printed
-    results = project / "results"
-    for image in ("large_fmri", "sub-01", "sub-02"):
-        assert (results / image / "memory_comparison.png").is_file()
-    assert {path.name for path in (results / "large_fmri").iterdir() if path.is_dir()} == {*STRATEGIES, "masks"}
-    for subject in ("01", "02"):
-        folder = results / f"sub-{subject}_task-rest_space-MNI152NLin2009cAsym_desc-preproc" / "stream"
-        assert np.load(folder / "region-1_timeseries.npy").shape[0] == 48
-    assert (results / "study_memory.png").is_file()
-    assert len(list((results / "sub-01" / "stream").glob("*_timeseries.npy"))) == len(BLOCKS) - 1
-    assert len(list((project / "out").glob("*_timeseries.npy"))) == 12
+    results = project / "results" / "large_fmri"
+    assert (results / "memory_comparison.png").is_file()
+    assert {path.name for path in results.iterdir() if path.is_dir()} == {*STRATEGIES, "masks"}
+    assert len(list((project / "out").glob("*_timeseries.npy"))) == 6
     assert (project / "summary.json").is_file()
+
+
+def test_commands_in_the_folder_of_a_study(project, study):
+    for command in COMMANDS:
+        if CHECKOUT in command:
+            run_command(project, command, study)
+    made = study / "derivatives" / "roistream"
+    images = pd.read_csv(made / "study.tsv", sep="\t", na_values="n/a")
+    assert list(images["status"]) == ["done"] * 4
+    assert {path.name for path in made.iterdir()} >= {
+        "study.png",
+        "dataset_description.json",
+        "atlas-Schaefer2018_dseg.tsv",
+    }
+    assert "concatenat" not in " ".join(map(str, made.rglob("*")))
+    compared = {path.name for path in (study / "results").iterdir() if path.is_dir()}
+    assert len(compared) == 4
+    assert (study / "results" / "study_memory.png").is_file()
+    assert len((study / "subjects.tsv").read_text("utf-8").splitlines()) == 5
+    assert (study / "tables" / "sub-01_stat-mean_timeseries.tsv").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:From release 0.14.0:DeprecationWarning")
+def test_the_table_as_pandas_reads_it(project, study, monkeypatch):
+    """The README's lines of Python give what NiftiLabelsMasker gives, from the run and the config of the README."""
+    monkeypatch.chdir(study)
+    [lines] = examples("python")
+    names = {}
+    exec(lines, names)
+    regions = names["regions"]
+    assert list(regions) == [f"region {label}" for label in BLOCKS if label != 8]
+    stem = "derivatives/fmriprep/sub-01/func/sub-01_task-rest_run-1"
+    table = pd.read_csv(f"{stem}_desc-confounds_timeseries.tsv", sep="\t", na_values="n/a").bfill()
+    used = [name for name in table if not name.startswith("csf_") and name not in ("a_comp_cor_05", "a_comp_cor_06")]
+    [placed] = study.glob("resources/atlases/Schaefer2018_grid-*_dseg.nii.gz")
+    masker = NiftiLabelsMasker(
+        nib.load(placed), detrend=True, high_pass=0.01, standardize="zscore_sample", t_r=2, resampling_target=None
+    )
+    # In the config's order of columns, as the order of a sum may show in its last digit.
+    order = ["trans_", "rot_", "white_matter", "csf", "a_comp_cor_0"]
+    confounds = table[[name for start in order for name in used if name.startswith(start)]]
+    expected = masker.fit_transform(
+        f"{stem}_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz", confounds=confounds.values
+    )
+    np.testing.assert_array_equal(regions.to_numpy(np.float32), expected.astype(np.float32))
+
+
+def test_the_other_configs_and_tables(project, study):
+    """More statistics and every voxel; a table that was written by hand."""
+    [command] = [command for command in COMMANDS if "--keep-going" in command]
+    run_command(project, command.replace("study.yaml", "more.yaml"), study)
+    made = study / "derivatives" / "roistream" / "sub-02" / "func"
+    assert len(list(made.glob("*_stat-median_timeseries.tsv"))) == 2
+    for table in made.glob("*_voxels.tsv"):
+        voxels = np.load(table.with_suffix(".npy"), mmap_mode="r")
+        assert voxels.shape == (N_VOLUMES, len(table.read_text("utf-8").splitlines()) - 1)
+    run_command(project, f"{command.strip()} --config dataset=own.tsv", study)
+    [table] = made.parents[1].glob("sub-01/func/sub-01_atlas-Schaefer2018_stat-mean_timeseries.tsv")
+    assert len(table.read_text("utf-8").splitlines()) == 1 + 2 * N_VOLUMES

@@ -12,6 +12,8 @@ SUMMARY = [
     )
 ]
 
+KINDS = [f"stat-{statistic}_timeseries.json" for statistic in PLAN.config["statistics"]]
+KINDS += ["voxels.npy"] if PLAN.config["save_voxels"] else []
 FIRST_REGIONS = f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv"
 
 
@@ -52,9 +54,9 @@ rule extract_timeseries:
 
 rule summarise_study:
     input:
-        sidecars=[
-            f"{derivatives.image_prefix(image, PLAN.atlas_name)}_stat-{PLAN.config['statistics'][0]}_timeseries.json"
-            for image in PLAN.study
+        # One file of each kind: what is not asked for would not be missed where the rest has been made before.
+        made=[
+            f"{derivatives.image_prefix(image, PLAN.atlas_name)}_{ending}" for image in PLAN.study for ending in KINDS
         ],
         regions=FIRST_REGIONS,
     output:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from roistream.study.configuration import (
     chosen_strategies,
     typed,
 )
-from roistream.study.runs import Run, read_runs_table
+from roistream.study.runs import Run, join_volumes, read_runs_table
 
 SAMPLES = ("simulated", "adhd")
 ATLASES = ("simulated", "basc")
@@ -101,7 +102,8 @@ class Plan:
         """List the tables of confounds that an image is cleaned with, one for each run."""
         if not self.config["cleaning"].get("confounds"):
             return []
-        return [run.confounds for run in self.runs_of(image) if run.confounds is not None]
+        tables = [run.confounds for run in self.runs_of(image) if run.confounds is not None]
+        return [table for table, _ in groupby(tables)]  # volumes of one run may all name its table
 
     def cleaning_options(self) -> dict[str, Any]:
         """Give the options of cleaning, named as those of the programs that extract."""
@@ -224,7 +226,7 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
     images = by_image(study)
     plan = Plan(config, by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()})
     if check:
-        check_cleaning(config["cleaning"], plan.strategies, runs)
+        check_cleaning(config["cleaning"], plan.strategies, join_volumes(runs))
         derivatives.check_names(list(images))
         _ = plan.names, plan.atlas_voxels  # an atlas that cannot be read is told before any job
     return plan

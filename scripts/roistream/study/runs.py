@@ -35,6 +35,8 @@ class Run:
         Repetition time in seconds, where it is known.
     grid : str or None
         The name of its grid, see `roistream.images.grids.grid_id`, where it is known.
+    is_volume : bool
+        Whether its header says that it is a single 3D volume.
     """
 
     image: str
@@ -43,6 +45,21 @@ class Run:
     n_volumes: int | None = None
     t_r: float | None = None
     grid: str | None = None
+    is_volume: bool = False
+
+
+def join_volumes(runs: Sequence[Run]) -> list[Run]:
+    """Make one run of the 3D volumes of an image that follow each other, with the confounds that one of them names."""
+    joined: list[Run] = []
+    for run in runs:
+        last = joined[-1] if joined else None
+        if last and last.is_volume and run.is_volume and last.image == run.image:
+            joined[-1] = replace(
+                last, n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0), confounds=last.confounds or run.confounds
+            )
+        else:
+            joined.append(run)
+    return joined
 
 
 def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True) -> list[Run]:
@@ -156,7 +173,13 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
     problems = []
     try:
         image = inspect_run(run.path)
-        run = replace(run, n_volumes=image.n_volumes, t_r=image.t_r, grid=grid_id(image.grid, image.affine))
+        run = replace(
+            run,
+            n_volumes=image.n_volumes,
+            t_r=image.t_r,
+            grid=grid_id(image.grid, image.affine),
+            is_volume=image.is_volume,
+        )
         check_runs_fit([first_images.setdefault(run.image, image), image])
     except UserError as error:
         problems.append(str(error))
@@ -166,7 +189,8 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
         except UserError as error:
             problems.append(str(error))
         else:
-            if run.n_volumes not in (None, n_rows):
+            # The table of a run of 3D volumes is held against all of them by the job that reads it.
+            if run.n_volumes not in (None, n_rows) and not run.is_volume:
                 problems.append(
                     f"the confounds {run.confounds} have {n_rows} rows, but {run.path} has {run.n_volumes} volumes; "
                     "give the table of this run"
