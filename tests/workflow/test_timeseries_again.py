@@ -202,7 +202,7 @@ INPUTS = {
         lambda folder: save_atlas(folder / "atlas.nii.gz", {**BLOCKS, 5: BLOCKS[1], 1: BLOCKS[5]}),
         FROM_ATLAS,
     ),
-    "another order of images": (lambda folder: write_runs(folder, dict(reversed(RUNS.items()))), {}),
+    "another order of images": (lambda folder: write_runs(folder, dict(reversed(RUNS.items()))), SUMMARY),
     "another order of runs": (lambda folder: write_runs(folder, {**RUNS, "sub-01_ses-1_task-rest": ["b", "a"]}), ONE),
     "the first image less": (lambda folder: write_runs(folder, dict(list(RUNS.items())[1:])), SUMMARY),
     "an image more": (lambda folder: write_runs(folder, {"new": ["d"], **RUNS}), ONE),

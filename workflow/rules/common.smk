@@ -1,6 +1,7 @@
 # The plan that the checked config makes, and the functions by which the rules ask for parts of it.
 
 import errno
+import hashlib
 import math
 import os
 import shlex
@@ -185,6 +186,11 @@ def compared_images(wildcards):
     if PLAN.config["dataset"] in SAMPLES:
         return options_of({"images": list(PLAN.runs)})
     return options_of({"runs_table": PLAN.config["dataset"]})
+
+
+def order_of(images):
+    """Make a table's rows depend on the order of the images, in few digits: there may be thousands of them."""
+    return hashlib.sha256("\n".join(images).encode()).hexdigest()[:16]
 
 
 def summary_options(wildcards):

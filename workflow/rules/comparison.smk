@@ -47,6 +47,7 @@ rule compare_study:
     params:
         program=program("compare_study.py"),
         images=compared_images,
+        order=order_of(PLAN.runs),
         strategies=STRATEGIES,
         code=code_of("compare_study.py"),
     shell:

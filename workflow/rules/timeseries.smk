@@ -70,6 +70,7 @@ rule summarise_study:
         "../../envs/figures.yaml"
     params:
         program=program("summarise_study.py"),
+        order=order_of(PLAN.study),
         options=summary_options,
         code=code_of("summarise_study.py"),
     shell:
