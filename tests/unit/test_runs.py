@@ -138,7 +138,7 @@ def test_all_problems_are_listed_at_once_with_their_lines(study):
         r"line 8: 3 columns expected, found 2",
         r"line 9: 3 columns expected, found 4",
         r"line 10: image '' must be a name for a folder.*",
-        r"line 10: run '' must be the path of a 4D NIfTI image",
+        r"line 10: run '' must be the path of a 4D NIfTI image, or of a single 3D volume",
         rf"line 11: {study}/no\.tsv does not exist; check the path",
     ]
     for text, pattern in zip(problems(path), expected, strict=True):
