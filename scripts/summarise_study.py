@@ -36,6 +36,7 @@ def summarise_study(
     runs_table: Path | None = None,
     logs: Path = LOGS,
     source: str | None = None,
+    pending: Sequence[str] = (),
 ) -> None:
     """Write ``study.tsv``, ``study.png`` and what makes the folder a BIDS dataset; remove what is outdated.
 
@@ -57,6 +58,8 @@ def summarise_study(
         Where the logs of the extractions lie.
     source : str, optional
         Where the runs come from; by default the folder of the runs table.
+    pending : sequence of str
+        Images that are to be extracted again; results that they have are outdated.
 
     Raises
     ------
@@ -64,12 +67,13 @@ def summarise_study(
         A sidecar or a table cannot be read.
     """
     stems = [image_stem(image) for image in (list_images(runs_table) if runs_table else images)]
-    root = study.parent.parent
+    root, pending = study.parent.parent, set(pending)
     rows = [
         summarise_image(
             image,
             root / f"{image_prefix(image, atlas_name)}_stat-{statistic}_timeseries.json",
             logs / image_folder(image) / f"{image}.log",
+            image in pending,
         )
         for image in stems
     ]
@@ -115,6 +119,13 @@ def parse_arguments() -> dict:
     images.add_argument("--runs-table", type=Path, help="the runs table that names them")
     parser.add_argument("--logs", type=Path, default=LOGS, help=f"logs of the extractions (default: {LOGS})")
     parser.add_argument("--source", help="where the runs come from (default: the folder of the runs table)")
+    parser.add_argument(
+        "--pending",
+        nargs="+",
+        default=(),
+        metavar="IMAGE",
+        help="images to be extracted again: their results are outdated",
+    )
     add_log_option(parser)
     return vars(parser.parse_args())
 

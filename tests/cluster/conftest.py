@@ -36,6 +36,9 @@ QUICK = {
 }
 """What this cluster has not, and how often a test looks; everything else is as the profile says."""
 
+TOGETHER = 10
+"""Images whose short jobs share a submission, by the profile; they run side by side in it."""
+
 GRID = (10, 11, 9)
 REGIONS = 6
 
@@ -192,4 +195,4 @@ def assert_same_study(folder, expected):
     assert ours == theirs != set()
     tables = [path for path in theirs if path.suffix == ".tsv" and path.name != "study.tsv"]
     assert [path for path in tables if (folder / path).read_bytes() != (expected / path).read_bytes()] == []
-    assert "missing" not in (folder / "derivatives/roistream/study.tsv").read_text("utf-8")
+    assert "\tmissing\t" not in (folder / "derivatives/roistream/study.tsv").read_text("utf-8")

@@ -141,7 +141,7 @@ def test_a_killed_head_process_is_started_again(small, tmp_path, profile):
     folder = make(tmp_path / "study")
     with started(folder, profile) as (process, printed):
         find = {"slurm": lambda: run_names(printed.read_text()), "cluster-generic": lambda: ["roistream"]}[profile]
-        left = wait_for(lambda: running(find(), "prepare" if profile == "slurm" else ""), process)
+        left = wait_for(lambda: running(find(), "place_atlas" if profile == "slurm" else ""), process)
         process.kill()
         process.wait()
     assert left

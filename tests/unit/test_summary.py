@@ -57,6 +57,14 @@ def test_an_image_that_is_done(study):
     assert row == StudyRow("one", "done", 20, 2.5, 2, 1, 0.987654321, 7, 0, 50.1, 48.25, 1.5)
 
 
+def test_an_image_that_is_to_be_made_again(study):
+    sidecar = save_results(study, "one")
+    row = summarise_image("one", sidecar, study / "none.log", pending=True)
+    assert (row.status, row.n_volumes) == ("outdated", None)
+    assert "not made again yet" in row.reason
+    assert summarise_image("two", study / "two.json", study / "none.log", pending=True).status == "missing"
+
+
 def test_what_a_sidecar_does_not_say_is_not_known(study):
     sidecar = save_results(study, "one")
     content = json.loads(sidecar.read_text())

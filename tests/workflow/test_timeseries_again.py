@@ -277,3 +277,21 @@ def test_nothing_of_another_configuration_stays(cleaned, tmp_path):
         "atlas-atlas_dseg.tsv",
     }
     assert "were made with another configuration and have been removed" in ended.output
+
+
+def test_results_of_another_configuration_do_not_count_when_the_study_stops(cleaned, tmp_path):
+    """Two runs have broken off since; the first that fails stops the study, and the other image has its old results still."""
+    folder = shutil.copytree(cleaned[0], tmp_path / "a study")
+    for name in ("a", "d"):
+        path = folder / f"{name}.nii.gz"
+        path.write_bytes(path.read_bytes()[:-2000])
+    ended = snakemake(folder, "timeseries", config={**CONFIG, "cleaning": {"detrend": True}}, cores=1)
+    assert ended.status == 1
+    assert_no_traceback(folder, ended)
+    rows = read_table(folder / "derivatives/roistream/study.tsv").set_index("image")
+    broken = ["sub-01_ses-1_task-rest", "sub-02_task-rest"]
+    assert sorted(rows["status"][broken]) == ["missing", "outdated"]
+    [failed] = [image for image in broken if rows["status"][image] == "missing"]
+    assert "ends early" in rows["reason"][failed]
+    sidecar = json.loads(path_of(folder, "pilot", "stat-mean_timeseries.json").read_text("utf-8"))
+    assert rows["status"]["pilot"] == ("outdated" if "standardize" in sidecar["Cleaning"] else "done")

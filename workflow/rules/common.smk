@@ -210,8 +210,10 @@ def summarise_what_is_there():
     """
     if "extract_timeseries" not in {job.rule.name for job in workflow.dag.jobs} or not Path(FIRST_REGIONS).exists():
         return
+    pending = [job.wildcards.image for job in workflow.dag.needrun_jobs() if job.rule.name == "extract_timeseries"]
     command = (
         f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(None)}"
+        f" {options_of({'pending': pending})}"
     )
     subprocess.run(["bash", "-c", f"unset PYTHONSAFEPATH; {command} --log logs/summarise_study.log"], check=False)
     before = Path(FIRST_REGIONS).stat().st_mtime - 1

@@ -24,7 +24,8 @@ class StudyRow:
     image : str
         What its files are called.
     status : str
-        ``done``, or ``missing``: there are no results.
+        ``done``; ``missing``: there are no results; ``outdated``: those that are there are of another configuration or of
+        other inputs.
     n_volumes : int or None
         Volumes of all its runs.
     t_r : float or None
@@ -75,10 +76,15 @@ KEYS = {
 """Where a sidecar has what a column tells."""
 
 
-def summarise_image(image: str, sidecar: Path, log: Path) -> StudyRow:
-    """Make the row of one image from its sidecar, or from the log that says why there is none."""
+def summarise_image(image: str, sidecar: Path, log: Path, pending: bool = False) -> StudyRow:
+    """Make the row of one image from its sidecar, or from the log that says why there is none.
+
+    Of an image that is `pending`, to be extracted again, the sidecar tells nothing that still holds.
+    """
     if not sidecar.exists():
         return StudyRow(image, "missing", reason=last_error(log))
+    if pending:
+        return StudyRow(image, "outdated", reason="not made again yet since configuration or inputs have changed")
     content = read_sidecar(sidecar)
     found = {column: content.get(key) for column, key in KEYS.items()}
     missing = found["n_regions_missing"]
