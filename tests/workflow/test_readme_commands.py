@@ -40,7 +40,8 @@ def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("readme") / "roistream")
     for name in ("README.md", "Makefile", "pyproject.toml"):
         shutil.copy2(ROOT / name, folder)
-    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tests", "benchmarks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     config = folder / "config.yaml"
     config.write_text(config.read_text("utf-8").replace("n_volumes: 30 ", "n_volumes: 3 "), "utf-8")
     (folder / ".venv").mkdir()
