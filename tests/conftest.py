@@ -1,5 +1,6 @@
 """Tiny images that the tests share, and where the real ones lie."""
 
+import gc
 import subprocess
 import sys
 import warnings
@@ -13,6 +14,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 AFFINE = np.array([[-3.0, 0, 0, 9], [0, 3, 0, -12], [0, 0, 3, -6], [0, 0, 0, 1]])
 GRID = (6, 7, 5)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_heap():
+    """Spare Python's collector, which nilearn calls seven times for each extraction, all that is loaded already."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Label reductions: every statistic is, to the last bit and in its type, what nilearn's NiftiLabelsMasker gives."""
 
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +47,6 @@ STORED = {
     "big-endian int16": (">i2", None),
     "big-endian scaled int16": (">i2", (0.01, -3.0)),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_heap():
-    """Spare Python's collector, which nilearn calls seven times for each extraction, all that is loaded already."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def save_stored(path, stored, scaling):
