@@ -86,7 +86,7 @@ KillWait=2
 MessageTimeout=100
 SlurmdTimeout=0
 SchedulerParameters=batch_sched_delay=1,sched_interval=2
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=12 RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.85)}' /proc/meminfo) State=UNKNOWN
+NodeName=localhost NodeAddr=127.0.0.1 CPUs=6 RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.85)}' /proc/meminfo) State=UNKNOWN
 PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=500
 CONF
 }

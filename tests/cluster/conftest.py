@@ -37,7 +37,7 @@ QUICK = {
 """What this cluster has not, and how often a test looks; everything else is as the profile says."""
 
 TOGETHER = 10
-"""Images whose short jobs share a submission, by the profile; they run side by side in it."""
+"""Images whose short jobs share a submission, by the profile; they run one after the other in it."""
 
 GRID = (10, 11, 9)
 REGIONS = 6
