@@ -18,7 +18,7 @@ from roistream.regions.coverage import Region, read_regions
 from roistream.reporting import reporting
 from roistream.study.derivatives import IGNORED, dataset_description, image_folder, image_prefix, image_stem
 from roistream.study.summary import remove_outdated, summarise_image, write_study
-from roistream.study.tables import list_images
+from roistream.study.tables import folder_of_runs, list_images
 
 LOGS = Path("logs/extract_timeseries")
 MOST_LINES = 20
@@ -88,7 +88,7 @@ def summarise_study(
         write_study(rows, table)
         write_study_figure(rows, atlas_name, figure)
         write_labels(read_regions(regions), labels)
-        found = source or (str(runs_table.parent) if runs_table else None)
+        found = source or (folder_of_runs(runs_table) if runs_table else None)
         description.write_text(json.dumps(dataset_description([found] if found else []), indent=2) + "\n", "utf-8")
         ignored.write_text("\n".join(IGNORED) + "\n", "utf-8")
     missing = [row for row in rows if row.status != "done"]
@@ -118,7 +118,7 @@ def parse_arguments() -> dict:
     images.add_argument("--images", nargs="+", help="the study's images")
     images.add_argument("--runs-table", type=Path, help="the runs table that names them")
     parser.add_argument("--logs", type=Path, default=LOGS, help=f"logs of the extractions (default: {LOGS})")
-    parser.add_argument("--source", help="where the runs come from (default: the folder of the runs table)")
+    parser.add_argument("--source", help="where the runs come from (default: the folder that has all runs below it)")
     parser.add_argument(
         "--pending",
         nargs="+",

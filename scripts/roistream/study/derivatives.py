@@ -4,6 +4,7 @@ Names follow what XCP-D and giga_connectome write; ``timeseries`` of regions and
 ``.bidsignore`` goes with them.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,10 @@ BIDS_VERSION = "1.10.0"
 
 IGNORED = ("*_timeseries.tsv", "*_timeseries.json", "*_bold.tsv", "*_voxels.*", "atlas-*_dseg.tsv", "study.*")
 """What a BIDS validator does not know: lines of ``.bidsignore``."""
+
+
+RESULTS = ("timeseries.tsv", "timeseries.json", "bold.tsv", "voxels.npy", "voxels.tsv")
+"""How the names of the files end that an extraction writes."""
 
 
 def image_stem(image: str) -> str:
@@ -85,3 +90,20 @@ def dataset_description(sources: Sequence[str]) -> dict[str, Any]:
         "GeneratedBy": [{"Name": "roistream", "Version": __version__}],
         "SourceDatasets": [{"URL": source} for source in sources],
     }
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Read a sidecar of results.
+
+    Raises
+    ------
+    UserError
+        The file is no such sidecar.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete it, and run again.") from error
+    if not isinstance(content, dict) or not {"Fingerprint", "Runs"} <= content.keys():
+        raise UserError(f"{path} is no sidecar of roistream; delete it, and run again.")
+    return content

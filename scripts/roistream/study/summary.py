@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from roistream.outputs import whole_file
-from roistream.study.derivatives import image_prefix
-from roistream.study.timeseries import RESULTS, read_sidecar
+from roistream.study.derivatives import RESULTS, image_prefix, read_sidecar
 
 logger = logging.getLogger("roistream")
 

@@ -1,6 +1,7 @@
 """The text of a runs table, before anything is made of it."""
 
 import csv
+import os
 from pathlib import Path
 
 from roistream.errors import UserError
@@ -8,11 +9,25 @@ from roistream.errors import UserError
 
 def list_images(path: str | Path) -> list[str]:
     """List the images of a runs table, in order; nothing else of it is looked at."""
-    columns, rows = read_rows(Path(path))
-    if "image" not in columns:
-        raise UserError(f"The runs table {path} lacks the column 'image'; give the table of the study.")
-    place = columns.index("image")
-    return list(dict.fromkeys(row[place] for _, row in rows if len(row) > place))
+    return list(dict.fromkeys(read_column(Path(path), "image")))
+
+
+def folder_of_runs(path: str | Path) -> str:
+    """Find the folder that has all the runs of a runs table below it, as the table words it where that is possible."""
+    path = Path(path)
+    folders = {(path.parent / run).parent for run in read_column(path, "run")}
+    if len({folder.is_absolute() for folder in folders}) > 1 or any(folder == Path() for folder in folders):
+        folders = {folder.absolute() for folder in folders}
+    return os.path.commonpath(folders)
+
+
+def read_column(path: Path, column: str) -> list[str]:
+    """Read one column of a runs table."""
+    columns, rows = read_rows(path)
+    if column not in columns:
+        raise UserError(f"The runs table {path} lacks the column {column!r}; give the table of the study.")
+    place = columns.index(column)
+    return [row[place] for _, row in rows if len(row) > place]
 
 
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

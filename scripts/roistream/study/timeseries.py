@@ -17,17 +17,14 @@ import numpy as np
 
 from roistream import __version__
 from roistream.cleaning.options import Cleaning
-from roistream.errors import UserError
 from roistream.images.series import Series
 from roistream.outputs import whole_file
 from roistream.regions.coverage import Region
 from roistream.regions.placed import PlacedAtlas
+from roistream.study.derivatives import RESULTS, read_sidecar
 from roistream.study.extraction import Extraction
 
 logger = logging.getLogger("roistream")
-
-RESULTS = ("timeseries.tsv", "timeseries.json", "bold.tsv", "voxels.npy", "voxels.tsv")
-"""How the names of the files end that an extraction writes."""
 
 
 def write_signals(signals: np.ndarray, names: Sequence[str], path: Path) -> None:
@@ -223,23 +220,6 @@ def remove_others(out: str, source: Series, regions: Sequence[Region], made_with
     for path in made:
         path.unlink()
         logger.info("Removed %s, which was made with another configuration or of other runs.", path)
-
-
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """Read a sidecar of results.
-
-    Raises
-    ------
-    UserError
-        The file is no such sidecar.
-    """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it, and run again.") from error
-    if not isinstance(content, dict) or not {"Fingerprint", "Runs"} <= content.keys():
-        raise UserError(f"{path} is no sidecar of roistream; delete it, and run again.")
-    return content
 
 
 def peak_memory_mib() -> float | None:
