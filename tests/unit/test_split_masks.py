@@ -106,17 +106,17 @@ def test_all_regions_empty_is_an_error_in_any_case(tmp_path, atlases, empty_regi
     assert outputs(tmp_path) == []
 
 
-def test_masks_of_another_configuration_are_removed(tmp_path, atlases):
-    first = split(tmp_path, atlases)
-    foreign = first[0].with_name("lesion_mask.nii.gz")
+def test_without_masks_none_stay(tmp_path, atlases):
+    [mask, *_] = split(tmp_path, atlases)
+    foreign = mask.with_name("lesion_mask.nii.gz")
     foreign.write_text("mine")
-    [kept] = split(tmp_path, atlases, {1: "one"})
-    assert sorted(outputs(tmp_path)) == sorted([kept, foreign, tmp_path / "out" / "regions.tsv"])
-    split_masks(*atlases, NAMES, [], tmp_path / "out" / "regions.tsv", "keep")
-    assert sorted(outputs(tmp_path)) == sorted([foreign, tmp_path / "out" / "regions.tsv"])
-    assert [region.label for region in read_regions(tmp_path / "out" / "regions.tsv")] == list(NAMES)
+    copies = [tmp_path / "out" / name for name in ("atlas_dseg.nii.gz", "regions.tsv")]
+    placed = [tmp_path / "placed_dseg.nii.gz", tmp_path / "placed_regions.tsv"]
+    split_masks(*placed, None, *copies)
+    assert sorted(outputs(tmp_path)) == sorted([foreign, *copies])
+    assert [region.label for region in read_regions(copies[1])] == list(NAMES)
     foreign.unlink()
-    split_masks(*atlases, NAMES, [], tmp_path / "out" / "regions.tsv", "keep")
+    split_masks(*placed, None, *copies)
     assert not foreign.parent.exists()
 
 

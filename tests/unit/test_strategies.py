@@ -108,7 +108,7 @@ def test_a_mask_whose_affine_is_off_by_rounding(strategy, tmp_path, masks, rng):
     voxels = [(x, y, 2) for x in (0, 1, 5) for y in (0, 2)]
     off = AFFINE + 1e-4 * np.array([[1, -1, 1, 2], [1, 1, -1, -2], [-1, 1, 1, 2], [0, 0, 0, 0]])
     exact, rounded = (save_mask(tmp_path / f"{i}_mask.nii.gz", voxels, affine=a) for i, a in enumerate((AFFINE, off)))
-    [array] = strategy(run, located(run, [rounded]), 1, Cleaning())
+    [array] = strategy(inspect(run), located(run, [rounded]), 1, Cleaning())
     assert np.array_equal(array, nifti_masker(run, exact))
     assert not np.allclose(off, AFFINE)
 
@@ -290,7 +290,7 @@ def long_run(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["stream", "nifti_masker_in_memory", "numpy_path", "numpy_in_memory", "shared_memory"])
 def test_under_a_hard_limit_of_memory(long_run, tmp_path, name):
-    """Stream extracts what the others cannot even load, here all of it; their failure is one sentence."""
+    """Stream extracts what the others cannot even load, here all of it; they are refused, or fail, with one sentence."""
     run, *masks = long_run
     if name == "stream":
         for label in range(10):
@@ -300,7 +300,11 @@ def test_under_a_hard_limit_of_memory(long_run, tmp_path, name):
             nib.Nifti1Image(slab, AFFINE).to_filename(masks[-1])
     command = [sys.executable, "-c", LIMITED, str(ROOT / "scripts/extract_regions.py")]
     options = ["--strategy", name, "--image", str(run), "--masks", *map(str, masks), "--out", str(tmp_path / "out")]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, check=False)
+
+    def extract(*more):
+        return subprocess.run([*command, *options, *more], capture_output=True, text=True, timeout=300, check=False)
+
+    done = extract()
     if name == "stream":
         assert done.returncode == 0, done.stderr
         found = np.load(tmp_path / "out/region-1_timeseries.npy")
@@ -312,5 +316,12 @@ def test_under_a_hard_limit_of_memory(long_run, tmp_path, name):
     else:
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
-        assert done.stderr.startswith("ERROR: Not enough memory")
+        assert done.stderr.startswith(f"ERROR: The strategy {name} ")
+        assert "address space" in done.stderr
+        assert "use stream" in done.stderr
+        tried = extract("--memory-shortage", "warn")
+        assert tried.returncode == 1
+        warning, error = tried.stderr.splitlines()
+        assert warning.startswith(f"WARNING: The strategy {name} ")
+        assert error.startswith("ERROR: Not enough memory")
         assert not (tmp_path / "out").exists()
