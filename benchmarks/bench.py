@@ -21,6 +21,8 @@ from roistream.memory.measure import measure
 logger = logging.getLogger("roistream")
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+FACTS = ("strategy", "n_jobs", "n_regions", "n_volumes", "image_mib", "predicted_mib")
+"""What is kept of an extraction's summary; it also names files of this machine."""
 PACKAGES = ("numpy", "scipy", "nibabel", "nilearn", "joblib", "isal", "snakemake")
 
 INTERVAL_S, SELDOM_S = 0.05, 0.5
@@ -196,10 +198,11 @@ class Bench:
 
 
 def facts_of(folder: Path) -> dict:
-    """Read what an extraction says of itself; nothing of other programs."""
+    """Read what an extraction says of its size; nothing of other programs."""
     summary, sidecar = folder / "extraction.json", folder / "image_stat-mean_timeseries.json"
     if summary.exists():
-        return json.loads(summary.read_text())
+        said = json.loads(summary.read_text())
+        return {key: said[key] for key in FACTS}
     if sidecar.exists():
         said = json.loads(sidecar.read_text())
         return {"n_jobs": 1, "n_volumes": said["NumberOfVolumes"], "predicted_mib": said["PredictedPeakMiB"]}
