@@ -240,7 +240,9 @@ def test_stream_alone_reads_the_runs_themselves(tmp_path, small_data):
     twice = {rule: 2 * number for rule, number in {**WITHOUT_COPY, **extraction_by("stream")}.items()}
     assert counts(jobs) == {**PER_GRID, **twice, **STUDY}
     first = jobs_of("first", jobs)
-    assert only(first, "split_masks").files("output") == ["results/first/regions.tsv"]
+    assert only(first, "split_masks").files("output") == [
+        f"results/first/{name}" for name in ("atlas_dseg.nii.gz", "regions.tsv")
+    ]
     extraction = only(first, "extract_regions")
     runs = [str(small_data.runs[name]) for name in ("a1", "a2")]
     assert [path for path in extraction.files("input") if path in runs] == runs
