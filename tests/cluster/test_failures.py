@@ -67,7 +67,7 @@ def test_a_job_that_takes_too_much_is_killed_and_succeeds_with_more(slurm, tmp_p
         "runtime=10",
         "job_overhead=0",
         "--set-resources",
-        "concatenate_runs:mem_mb=700",
+        *(f"{rule}:mem_mb=700" for rule in ("concatenate_runs", "place_atlas", "split_masks")),
     )
     assert ended.status == 0, ended.output
     attempts = [job for job in submissions_of(ended) if "extract_regions" in job.comment]
