@@ -239,9 +239,14 @@ def program(script):
     return lambda wildcards, output: words
 
 
+def code_of(*scripts):
+    """Make a job's result depend on its scripts and on the modules that they import; only where there is such a job."""
+    return lambda wildcards: [digest_of(script) for script in scripts]
+
+
 @cache
-def code_of(script):
-    """Make a job's result depend on its script and on the modules that it imports."""
+def digest_of(script):
+    """Digest a script and the modules that it imports."""
     return code_digest(SCRIPTS / script)
 
 

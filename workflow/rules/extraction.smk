@@ -33,7 +33,7 @@ rule extract_regions:
         regions=regions_option,
         cleaning=cleaning_options,
         shortage=PLAN.config["memory_shortage"],
-        code=[code_of("extract_regions.py"), code_of("measure_memory.py")],
+        code=code_of("extract_regions.py", "measure_memory.py"),
     shell:
         "{params.measure}"
         " --trace {output.trace:q} --summary {output.summary:q} --include {output.facts:q} --"
