@@ -20,6 +20,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from roistream.command_line import options_of
 from roistream.errors import UserError
+from roistream.lifetime import STARTED_BY, this_process
 from roistream.provenance import code_digest
 from roistream.samples import adhd
 from roistream.strategies import STRATEGIES as REGISTRY
@@ -27,7 +28,8 @@ from roistream.study import derivatives
 from roistream.study.plan import SAMPLES, make_plan
 
 # With this variable set, a script would not find the library beside it.
-shell.prefix("set -euo pipefail; unset PYTHONSAFEPATH; ")
+# The other one lets a job end when this process has died.
+shell.prefix(f"set -euo pipefail; unset PYTHONSAFEPATH; export {STARTED_BY}={this_process()}; ")
 
 
 @contextmanager
