@@ -1,6 +1,7 @@
 """Runs that change or vanish while they are read: for every script that reads them."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -92,11 +93,13 @@ def once(path, change, reading):
 @pytest.mark.parametrize("script", [concatenate_runs, decompress_image])
 def test_a_copy_of_what_changed_is_none(tmp_path, run, monkeypatch, script, change):
     monkeypatch.setattr(script, "read_stored", once(run, change, script.read_stored))
+    image = tmp_path / "out/image.nii"
+    if script is concatenate_runs:
+        copy = partial(script.concatenate_runs, [run], image, tmp_path / "out/runs.tsv")
+    else:
+        copy = partial(script.decompress_image, run, image)
     with pytest.raises(UserError, match=CHANGES[change]):
-        if script is concatenate_runs:
-            script.concatenate_runs([run], tmp_path / "out/image.nii", tmp_path / "out/runs.tsv")
-        else:
-            script.decompress_image(run, tmp_path / "out/image.nii")
+        copy()
     assert list((tmp_path / "out").iterdir()) == []
 
 
