@@ -27,9 +27,13 @@ from roistream.strategies import STRATEGIES as REGISTRY
 from roistream.study import derivatives
 from roistream.study.plan import SAMPLES, make_plan
 
-# With this variable set, a script would not find the library beside it.
-# The other one lets a job end when this process has died.
-shell.prefix(f"set -euo pipefail; unset PYTHONSAFEPATH; export {STARTED_BY}={this_process()}; ")
+# With PYTHONSAFEPATH set, a script would not find the library beside it. The other variable lets a job end when this process
+# has died. A job that the kernel kills cannot say so itself; in a pipeline measure_memory.py has said it.
+shell.prefix(
+    f"set -euo pipefail; unset PYTHONSAFEPATH; export {STARTED_BY}={this_process()}; "
+    """trap 'set -- $? ${{#PIPESTATUS[@]}}; [ "$1 $2" != "137 1" ] || echo "ERROR: This job was ended by SIGKILL, """
+    """most likely because memory ran out; give it more, or run fewer jobs at a time." >&2' EXIT; """
+)
 
 
 @contextmanager
