@@ -199,7 +199,7 @@ CELL = st.one_of(
 )  # fmt: skip
 HEADS = st.sampled_from([
     ["image", "run"], ["image", "run", "confounds"], ["image", "run", "t_r"], ["index", "name"],
-    ["run", "first_volume", "n_volumes"], ["label", "name", "n_voxels_atlas", "n_voxels", "coverage", "status"], ["a", "b"], ["image", "image"], [],
+    ["run", "first_volume", "n_volumes"], ["label", "name", "n_voxels_atlas", "n_voxels", "coverage", "status"], ["a", "b"], ["image"] * 2, [],
 ])  # fmt: skip
 
 
