@@ -14,6 +14,10 @@ from workflow.conftest import assert_no_traceback
 TRIALS = int(os.environ.get("ROISTREAM_WORKFLOW_TRIALS", "5"))
 
 
+EACH = pytest.mark.parametrize("target", [pytest.param("all", marks=pytest.mark.slow), "timeseries"])
+"""Studies each time; the comparison, which takes longer and stumbles over the same, among the slow tests."""
+
+
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     """Give the undisturbed results of a target."""
@@ -61,7 +65,7 @@ def assert_ends_well(place, folder, expected, *more):
     assert results_of(place.seen(folder)) == expected.results
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@EACH
 def test_the_working_directory_is_read_only(place, reference, tmp_path, target):
     folder = prepare(reference(target), tmp_path / "work")
     command = command_for(target, folder)
@@ -82,7 +86,7 @@ def test_the_working_directory_is_read_only(place, reference, tmp_path, target):
     assert_ends_well(place, folder, reference(target))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@EACH
 def test_the_disk_is_full(place, reference, tmp_path, target):
     """Some jobs have room and others not; Snakemake itself has some, which it takes for its notes."""
     folder = tmp_path / "work"
@@ -100,7 +104,7 @@ def test_the_disk_is_full(place, reference, tmp_path, target):
     assert results_of(place.seen(folder)) == reference(target).results
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@EACH
 def test_two_runs_in_one_directory(place, reference, tmp_path, target):
     folder = prepare(reference(target), tmp_path / "work")
     command = command_for(target, folder)
@@ -117,6 +121,7 @@ def test_two_runs_in_one_directory(place, reference, tmp_path, target):
     assert_no_traceback(folder, type("Ended", (), {"output": ""}))
 
 
+@pytest.mark.slow
 def test_two_runs_on_two_directories_share_the_data(place, reference, tmp_path):
     """Both targets at once, on the same runs and atlas."""
     data = reference("all").data
@@ -133,7 +138,7 @@ def test_two_runs_on_two_directories_share_the_data(place, reference, tmp_path):
     assert place.left() == []
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@EACH
 def test_memory_runs_out(place, reference, tmp_path, target):
     """Less than what Snakemake leaves: the kernel kills the job, which is told, and the workflow ends in order."""
     folder = prepare(reference(target), tmp_path / "work")

@@ -182,6 +182,7 @@ def test_ctrl_c(folder, undisturbed):
     assert_complete(folder, ended, strategy, undisturbed)
 
 
+@pytest.mark.slow
 def test_sigint_to_snakemake_alone(folder, undisturbed):
     """Snakemake waits for what runs and starts nothing else; it does not trust what came of it."""
     strategy = "shared_memory"
@@ -213,6 +214,7 @@ def test_sigkill_to_snakemake(folder, undisturbed):
     assert_complete(folder, ended, strategy, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", list(FIND_SHARED))
 def test_sigkill_to_the_extraction(folder, undisturbed, strategy):
     """What the out-of-memory killer does: the job fails and tells how much memory there was."""
