@@ -1,11 +1,13 @@
 """Outputs appear whole or not at all, and what is outdated goes."""
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from roistream.errors import UserError
 from roistream.faults import FULL
 
 logger = logging.getLogger("roistream")
@@ -49,6 +51,22 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno in FULL and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def check_writable(folders: Iterable[str | Path]) -> None:
+    """Refuse folders that are there, but cannot be written, before hours of computing.
+
+    Raises
+    ------
+    UserError
+        Names the first such folder.
+    """
+    for folder in map(Path, folders):
+        if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise UserError(
+                f"{folder.absolute()} cannot be written (read-only, of another user, or no folder); work in another folder "
+                "(--directory), or make it writable."
+            )
 
 
 def files_of_labels(folder: Path, ending: str) -> set[Path]:

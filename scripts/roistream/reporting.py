@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from roistream.errors import UserError
@@ -12,6 +12,15 @@ from roistream.faults import sentence_of
 from roistream.lifetime import ending_with_starter
 
 logger = logging.getLogger("roistream")
+
+
+class LogFile(logging.FileHandler):
+    """A log that may lie on the very disk of which it has to tell that it is full; stderr has it, too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Pass over a disk that takes no more."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 @contextmanager
@@ -49,7 +58,7 @@ def reporting(log_file: str | Path | None = None) -> Iterator[None]:
     try:
         if log_file is not None:
             Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-            add(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
+            add(LogFile(log_file, mode="w", encoding="utf-8"))
         with ending_with_starter():
             yield
     except UserError as error:
@@ -68,6 +77,7 @@ def reporting(log_file: str | Path | None = None) -> Iterator[None]:
     finally:
         for handler in handlers:
             root.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # see LogFile
+                handler.close()
         logging.captureWarnings(False)
         warnings.formatwarning = formatwarning

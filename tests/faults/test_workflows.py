@@ -53,7 +53,7 @@ def assert_stopped(ended, folder, expected, *words):
     """It has failed with these words and no traceback, and whatever has a result's name is whole and right."""
     assert ended.status != 0, ended.output
     for word in words:
-        assert word in ended.output
+        assert word in ended.output.lower()
     assert "Traceback" not in ended.output, ended.output
     for name, content in results_of(folder).items():
         assert content == expected.results[name], name
@@ -95,7 +95,7 @@ def test_the_disk_is_full(place, reference, tmp_path, target):
     aside = tmp_path / "aside"  # the config lies elsewhere
     command = [str(folder) if word == str(aside) else word for word in command_for(target, aside)]
     ended = place.run(command)
-    assert_stopped(ended, place.seen(folder), reference(target), "No space")
+    assert_stopped(ended, place.seen(folder), reference(target), "no space")
     assert place.left() == []
     place.enlarge(folder, "64m")
     place.run([*command, "--unlock"])
@@ -142,11 +142,6 @@ def test_two_runs_on_two_directories_share_the_data(place, reference, tmp_path):
 def test_memory_runs_out(place, reference, tmp_path, target):
     """Less than what Snakemake leaves: the kernel kills the job, which is told, and the workflow ends in order."""
     folder = prepare(reference(target), tmp_path / "work")
-    # All but the extractions are there already: they are what has to be killed.
-    assert_ends_well(place, folder, reference(target))
-    for name in ("results", "derivatives"):
-        for path in [*folder.glob(f"{name}/*/*/region-*"), *folder.glob(f"{name}/roistream/*/*_timeseries.*")]:
-            path.unlink()
     with memory_limit(12) as group:
         sitecustomize = f"""
 import sys

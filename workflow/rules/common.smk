@@ -21,6 +21,7 @@ sys.path.insert(0, str(SCRIPTS))
 from roistream.command_line import options_of
 from roistream.errors import UserError
 from roistream.lifetime import STARTED_BY, this_process
+from roistream.outputs import check_writable
 from roistream.provenance import code_digest
 from roistream.samples import adhd
 from roistream.strategies import STRATEGIES as REGISTRY
@@ -257,6 +258,8 @@ def digest_of(script):
 
 
 with users_mistakes():
+    if workflow.is_main_process:
+        check_writable([".", "results", "derivatives", derivatives.FOLDER, "resources", "logs"])
     PLAN = make_plan(config, {name: schema(name) for name in ("config", "runs")}, check=workflow.is_main_process)
     NAMES, STRATEGIES = PLAN.names, PLAN.strategies
 
