@@ -116,10 +116,18 @@ def nibabel_says(path):
     """Load an image as nibabel does; None where it refuses."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
+        nib.imageglobals.logger.setLevel("CRITICAL")  # which repairs it makes is of no interest here
         try:
             return nib.load(path)
         except Exception:
             return None
+
+
+def codes_are_known(content):
+    """Tell whether both codes of orientation are of the standard; nibabel takes others for none."""
+    header = nib.Nifti2Header if content[4:7] == b"n+2" else nib.Nifti1Header
+    read = header(content[: header.sizeof_hdr], check=False)
+    return {int(read["qform_code"]), int(read["sform_code"])} <= set(range(6))
 
 
 def check_header(content):
@@ -137,7 +145,8 @@ def check_header(content):
             if other is not None:
                 shape = (*other.shape, 1, 1, 1, 1)[:4]
                 assert (*image.grid, image.n_volumes) == shape
-                assert np.allclose(image.affine, other.affine, rtol=1e-5, atol=1e-5)
+                if codes_are_known(content):
+                    assert np.allclose(image.affine, other.affine, rtol=1e-5, atol=1e-5)
 
 
 def damaged(content, cuts, compress):

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import math
 import os
 import shlex
@@ -20,7 +21,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from roistream.command_line import options_of
 from roistream.errors import UserError
-from roistream.lifetime import STARTED_BY, this_process
+from roistream.lifetime import this_process
 from roistream.outputs import check_writable
 from roistream.provenance import code_digest
 from roistream.samples import adhd
@@ -28,13 +29,12 @@ from roistream.strategies import STRATEGIES as REGISTRY
 from roistream.study import derivatives
 from roistream.study.plan import SAMPLES, make_plan
 
-# With PYTHONSAFEPATH set, a script would not find the library beside it. The other variable lets a job end when this process
-# has died. A job that the kernel kills cannot say so itself; in a pipeline measure_memory.py has said it.
+# Short, for Snakemake repeats it with each failure; and a brace would be a placeholder.
 shell.prefix(
-    f"set -euo pipefail; unset PYTHONSAFEPATH; export {STARTED_BY}={this_process()}; "
-    """trap 'set -- $? ${{#PIPESTATUS[@]}}; [ "$1 $2" != "137 1" ] || echo "ERROR: This job was ended by SIGKILL, """
-    """most likely because memory ran out; give it more, or run fewer jobs at a time." >&2' EXIT; """
+    f"source {shlex.quote(str(ROOT / 'workflow/job.sh'))} {this_process()}; ".replace("{", "{{").replace("}", "}}")
 )
+# Snakemake's log may lie on the disk of which a job has just said that it is full.
+logging.raiseExceptions = False
 
 
 @contextmanager
