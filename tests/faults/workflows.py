@@ -81,6 +81,17 @@ class Trial:
     n_attempts: int
 
 
+def assert_nothing_left(place, killed):
+    """Nothing lies in /dev/shm or among the temporary files; but who is killed cannot remove its own empty folder."""
+    left = place.left()
+    if killed == "snakemake":
+        for path in list(left):
+            if path.name.startswith("snakemake") and path.is_dir():
+                path.rmdir()  # fails if there is something in it
+                left.remove(path)
+    assert not left, [str(path) for path in left]
+
+
 def assert_trial(place, reference, folder, rng):
     """Start a target from nothing, kill one of its processes, look at what is left, and continue to the end."""
     folder.mkdir(parents=True)
@@ -89,7 +100,7 @@ def assert_trial(place, reference, folder, rng):
     killed, moment_s, ended = run_and_kill(place, command, rng, reference.duration_s)
     assert "Traceback" not in ended.output, ended.output
     assert place.wait_until_empty() == []
-    assert place.left() == []
+    assert_nothing_left(place, killed)
     before = results_of(folder)
     for name, content in before.items():
         assert content == reference.results[name], f"{name} looks finished, and is not what it should be"
