@@ -12,6 +12,7 @@ from roistream.command_line import add_log_option
 from roistream.images.image import Image
 from roistream.images.progress import progress
 from roistream.images.series import Series, open_series
+from roistream.images.unchanged import Unchanged
 from roistream.images.volumes import read_blocks, read_stored
 from roistream.images.writing import header_like, write_image
 from roistream.outputs import whole_file
@@ -44,6 +45,7 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
     UserError
         A run is unreadable or does not fit the first one.
     """
+    inputs = Unchanged(runs)
     series = open_series(runs)
     if len(runs) == 1 and is_readable(series.runs[0]) and image.name.endswith(".nii.gz"):
         with whole_file(image) as partial:
@@ -51,7 +53,7 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
             partial.symlink_to(series.path.absolute())
         logger.info("%d volumes of %s: a link to %s.", series.n_volumes, series.grid, series.path)
     else:
-        copy_volumes(series, image)
+        copy_volumes(series, image, inputs)
     write_run_lengths(series.runs, run_lengths)
 
 
@@ -60,7 +62,7 @@ def is_readable(run: Image) -> bool:
     return run.path.name.endswith(".nii.gz") and len(run.header.shape) == 4
 
 
-def copy_volumes(series: Series, image: Path) -> None:
+def copy_volumes(series: Series, image: Path, inputs: Unchanged) -> None:
     """Write the volumes of a series into one file."""
     layout = series.runs[0].layout
     if series.same_storage:
@@ -71,7 +73,7 @@ def copy_volumes(series: Series, image: Path) -> None:
         blocks = progress(read_blocks(series), series, "converting")
         pieces = (block.values.astype("<f4", copy=False) for block in blocks)
     logger.info("%d file(s), %d volumes of %s as %s.", len(series.runs), series.n_volumes, series.grid, dtype)
-    write_image(image, header_like(series.runs[0], series.n_volumes, dtype, slope, inter), pieces)
+    write_image(image, header_like(series.runs[0], series.n_volumes, dtype, slope, inter), inputs.during(pieces))
 
 
 def parse_arguments() -> dict:

@@ -26,8 +26,10 @@ from roistream.extraction_options import (
     add_memory_option,
     parse_extraction_options,
 )
+from roistream.faults import free_space
 from roistream.images.image import Image, inspect
 from roistream.images.series import Series, open_series
+from roistream.images.unchanged import Unchanged
 from roistream.images.volumes import read_blocks
 from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
@@ -101,6 +103,7 @@ def extract_regions(
     """
     entry = STRATEGIES[strategy]
     check_abilities(entry, image, atlas, cleaning or {})
+    inputs = Unchanged(image)
     source = open_series(image) if entry.reads_series else inspect(image[0])
     run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
     prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns)
@@ -116,7 +119,8 @@ def extract_regions(
     (out / "extraction.json").unlink(missing_ok=True)
     paths = [out / f"{stem}_timeseries.npy" for stem in stems]
     remove_files(files_of_labels(out, "_timeseries.npy") - set(paths))
-    extracted = run_strategy(entry, source, [mask for mask in located if mask.voxels.size], n_jobs, prepared, out)
+    with_voxels = [mask for mask in located if mask.voxels.size]
+    extracted = run_strategy(entry, source, with_voxels, n_jobs, prepared, out, inputs)
     nothing = np.empty((source.n_volumes, 0), np.float32)
     arrays = (next(extracted) if mask.voxels.size else nothing for mask in located)
     means = write_time_series(arrays, paths)
@@ -164,14 +168,42 @@ def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, 
         )
 
 
+def check_workers(n_jobs: int) -> None:
+    """Refuse workers that joblib would replace by none: what is measured would not be what it is called."""
+    from joblib import effective_n_jobs  # of no use to a strategy without workers
+
+    if effective_n_jobs(n_jobs) < n_jobs:
+        raise UserError(
+            f"{n_jobs} workers cannot be started, their semaphores need room in {free_space()}; make room there, or use one "
+            "worker (--n-jobs 1, config key n_jobs) or the strategy 'stream'."
+        )
+
+
 def run_strategy(
-    entry: Strategy, source: Image | Series, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning, folder: Path
+    entry: Strategy,
+    source: Image | Series,
+    masks: Sequence[Mask],
+    n_jobs: int,
+    cleaning: Cleaning,
+    folder: Path,
+    inputs: Unchanged,
 ) -> Iterator[np.ndarray]:
-    """Run a strategy; when it fails on a damaged image, say so as the block reader does."""
+    """Run a strategy; when it fails on a damaged image, say so as the block reader does.
+
+    Before it gives the first array it has read all, and `inputs` must be what they were.
+    """
     if not masks:
         return
+    if entry.uses_workers:
+        check_workers(n_jobs)
     try:
-        yield from entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else []))
+        with inputs:
+            arrays = iter(entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else [])))
+            first = next(arrays)
+        inputs.check()
+        yield first
+        del first
+        yield from arrays
     except (EOFError, OSError, ValueError, zlib.error) as error:
         # What has nothing to do with the image is no reason to read it once more.
         if getattr(error, "errno", None) not in (errno.ENOMEM, errno.ENOSPC):
@@ -194,8 +226,10 @@ def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> li
         if isinstance(array, np.memmap):
             Path(array.filename).replace(path)
         else:
-            with whole_file(path) as partial:
-                np.save(partial, array)
+            with whole_file(path) as partial, partial.open("wb") as stream:
+                # Not np.save, which does not say why a disk takes no more.
+                np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+                stream.write(array)
         del array  # before the next one is made
     return means
 

@@ -22,6 +22,7 @@ from roistream.extraction_options import (
     take_cleaning,
 )
 from roistream.images.series import open_series
+from roistream.images.unchanged import Unchanged
 from roistream.memory.limits import check_memory
 from roistream.memory.predict_timeseries import predict_timeseries_mib
 from roistream.regions.coverage import read_regions
@@ -93,6 +94,7 @@ def extract_timeseries(
         A run, the atlas, a table or an option is unusable, or memory will not suffice.
     """
     begin = time.monotonic()
+    inputs = Unchanged(runs)
     source = open_series(runs)
     options = cleaning or {}
     run_lengths = source.run_lengths if per_run else None
@@ -117,6 +119,7 @@ def extract_timeseries(
     }
     remove_others(out, source, on_grid.regions, made_with)
     with ExitStack() as stack:
+        stack.enter_context(inputs)
         voxels = None
         if save_voxels:
             positions = on_grid.positions()
@@ -126,6 +129,7 @@ def extract_timeseries(
         found = extract(
             source, on_grid.labels, on_grid.wanted, on_grid.atlas_voxels, statistics, prepared.smoothing_fwhm, voxels
         )
+        inputs.check()
     tell_oddities(found, on_grid.regions, prepared)
     write_coverage(found.coverage, names, Path(f"{out}_stat-coverage_bold.tsv"))
     for statistic in statistics:

@@ -87,8 +87,8 @@ def test_a_file_that_is_no_sidecar(study, text):
     [
         (None, "not begun"),
         ("INFO: begun\nERROR: first\nERROR: a.nii.gz ends early; copy it.\n", "a.nii.gz ends early; copy it."),
-        ("INFO: begun\nTerminated\n", "ended without a word, see {}"),
-        ("", "ended without a word, see {}"),
+        ("INFO: begun\nTerminated\n", "ended without a word, as when memory runs out and the kernel kills it, see {}"),
+        ("", "ended without a word, as when memory runs out and the kernel kills it, see {}"),
     ],
 )
 def test_the_last_words_of_a_log(tmp_path, log, reason):

@@ -120,6 +120,7 @@ def plans_of_scales(tmp_path_factory):
     return side_by_side(of_scale, SCALES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("atlas", "scale"), list(SCALES))
 def test_scales_and_single_strategies(plans_of_scales, atlas, scale):
     jobs = plans_of_scales[atlas, scale]

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import math
 import os
 import shlex
@@ -20,14 +21,20 @@ sys.path.insert(0, str(SCRIPTS))
 
 from roistream.command_line import options_of
 from roistream.errors import UserError
+from roistream.lifetime import this_process
+from roistream.outputs import check_writable
 from roistream.provenance import code_digest
 from roistream.samples import adhd
 from roistream.strategies import STRATEGIES as REGISTRY
 from roistream.study import derivatives
 from roistream.study.plan import SAMPLES, make_plan
 
-# With this variable set, a script would not find the library beside it.
-shell.prefix("set -euo pipefail; unset PYTHONSAFEPATH; ")
+# Short, for Snakemake repeats it with each failure; and a brace would be a placeholder.
+shell.prefix(
+    f"source {shlex.quote(str(ROOT / 'workflow/job.sh'))} {this_process()}; ".replace("{", "{{").replace("}", "}}")
+)
+# Snakemake's log may lie on the disk of which a job has just said that it is full.
+logging.raiseExceptions = False
 
 
 @contextmanager
@@ -251,6 +258,8 @@ def digest_of(script):
 
 
 with users_mistakes():
+    if workflow.is_main_process:
+        check_writable([".", "results", "derivatives", derivatives.FOLDER, "resources", "logs"])
     PLAN = make_plan(config, {name: schema(name) for name in ("config", "runs")}, check=workflow.is_main_process)
     NAMES, STRATEGIES = PLAN.names, PLAN.strategies
 

@@ -20,6 +20,7 @@ from roistream.images.progress import progress
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth
 from roistream.images.volumes import Block, as_float32, read_blocks
+from roistream.outputs import naming
 from roistream.regions.masks import Mask
 
 SCRATCH = ".partial-stream-"
@@ -47,7 +48,8 @@ def stream(
     dtype = working_dtype(image.dtype) if cleaning.temporal else np.dtype(np.float32)
     with scratch_folder(folder) as scratch:
         files = [scratch / f"{number}.npy" for number in range(len(masks))]
-        n_not_finite = pick_voxels(image, masks, cleaning.smoothing_fwhm, dtype, files)
+        with naming(scratch):
+            n_not_finite = pick_voxels(image, masks, cleaning.smoothing_fwhm, dtype, files)
         for mask, file, number in zip(masks, files, n_not_finite, strict=True):
             shape = (image.n_volumes, mask.voxels.size)
             report_not_finite(mask, number, math.prod(shape))

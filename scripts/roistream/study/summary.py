@@ -97,7 +97,7 @@ def last_error(log: Path) -> str:
     except OSError:
         return "not begun"
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return errors[-1] if errors else f"ended without a word, see {log}"
+    return errors[-1] if errors else f"ended without a word, as when memory runs out and the kernel kills it, see {log}"
 
 
 def write_study(rows: Sequence[StudyRow], path: Path) -> None:
