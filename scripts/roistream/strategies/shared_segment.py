@@ -36,7 +36,7 @@ def shared_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cl
     try:
         fill(segment, image)
         tasks = (delayed(attach_and_index)(segment.name, shape, dtype, mask, cleaning) for mask in masks)
-        return collect(Parallel(n_jobs=n_jobs)(tasks), masks)
+        return collect(Parallel(n_jobs=n_jobs)(tasks), masks, cleaning)
     finally:
         segment.close()
         segment.unlink()
@@ -69,7 +69,7 @@ def check_room(size: int) -> None:
 
 def attach_and_index(
     name: str, shape: tuple[int, ...], dtype: np.dtype, mask: Mask, cleaning: Cleaning
-) -> tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, int, int]:
     """Extract one region from the segment itself."""
     segment = SharedMemory(name=name)
     try:

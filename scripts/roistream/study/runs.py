@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roistream.cleaning.confounds import count_confounds
 from roistream.errors import UserError
 from roistream.images.files import files_of
 from roistream.images.grids import grid_id
 from roistream.images.image import Image
 from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
+from roistream.study.confound_checks import ConfoundChecks
 from roistream.study.tables import read_rows
 
 
@@ -62,7 +62,9 @@ def join_volumes(runs: Sequence[Run]) -> list[Run]:
     return joined
 
 
-def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True) -> list[Run]:
+def read_runs_table(
+    path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True, cleaning: Mapping[str, Any] | None = None
+) -> list[Run]:
     """Read and check a runs table.
 
     Parameters
@@ -74,6 +76,8 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: b
     inspect_runs : bool
         Also look whether each file exists, each run is a readable 4D image that fits the others of its image, and each
         table of confounds has a row for each volume. Of the runs only headers are read.
+    cleaning : mapping, optional
+        The config key ``cleaning``: if it asks for confounds their tables are read as the jobs will, values and all.
 
     Returns
     -------
@@ -94,6 +98,7 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: b
     problems: list[str] = []
     first_lines: dict[tuple[str, str], int] = {}
     first_images: dict[str, Image] = {}
+    confounds = ConfoundChecks(cleaning or {})
     for line, row, found in check_rows(columns, rows, schema):
         if row.get("run"):
             run = as_run(row, path.parent)
@@ -103,10 +108,11 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: b
             if before != line:
                 found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
             elif inspect_runs:
-                run, more = look_at_run(run, first_images)
+                run, more = look_at_run(run, first_images, confounds)
                 found += more
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
+    problems += [problem.rstrip(".") for problem in confounds.finish()]
     if problems:
         number = "1 problem; correct it" if len(problems) == 1 else f"{len(problems)} problems; correct them"
         raise UserError(f"The runs table {path} has {number}:\n" + "\n".join(problems))
@@ -153,7 +159,7 @@ def as_run(row: Mapping[str, str], folder: Path) -> Run:
     return Run(row["image"], folder / row["run"], None if confounds in ("", "n/a") else folder / confounds)
 
 
-def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str]]:
+def look_at_run(run: Run, first_images: dict[str, Image], confounds: ConfoundChecks) -> tuple[Run, list[str]]:
     """Look at the files of a run.
 
     Parameters
@@ -162,6 +168,8 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
         The run.
     first_images : dict
         The first readable run of each image, against which later ones are held; filled here.
+    confounds : ConfoundChecks
+        Looks at the table of confounds.
 
     Returns
     -------
@@ -185,16 +193,11 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
         problems.append(str(error))
     if run.confounds is not None:
         try:
-            n_rows = count_confounds(run.confounds)
+            confounds.look(run)
         except UserError as error:
             problems.append(str(error))
-        else:
-            # The table of a run of 3D volumes is held against all of them by the job that reads it.
-            if run.n_volumes not in (None, n_rows) and not run.is_volume:
-                problems.append(
-                    f"the confounds {run.confounds} have {n_rows} rows, but {run.path} has {run.n_volumes} volumes; "
-                    "give the table of this run"
-                )
+    elif confounds.cleaning.get("confounds") and not run.is_volume:
+        problems.append("cleaning asks for confounds, but none are named here; add them")
     return run, problems
 
 
