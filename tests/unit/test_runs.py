@@ -1,5 +1,6 @@
 """The runs table of a user, and the table of runs inside a concatenated image."""
 
+import gzip
 import json
 import os
 import re
@@ -265,7 +266,16 @@ def test_columns_are_named_when_they_are_wrong(study, columns, message):
 def test_commas_instead_of_tabs(study):
     text = problem(write(study, ("image", "run"), ("one", "a.nii"), separator=","))
     assert "lacks the column 'image'" in text
+    assert "it is separated by commas" in text
     assert "tab-separated" in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_tables_of_any_encoding_with_numbered_rows_and_tabs_at_ends(study, encoding, compress):
+    text = "\timage\trun\t\r\n0\tone\ta.nii\t\t\r\n1\ttwo\tb.nii.gz\t\r\n\t\t\t\r\n"
+    (study / "runs.tsv").write_bytes(compress(text.encode(encoding)))
+    assert [(run.image, run.path.name) for run in read(study / "runs.tsv")] == [("one", "a.nii"), ("two", "b.nii.gz")]
 
 
 def test_tables_without_rows(study):

@@ -1,5 +1,6 @@
 """The options of signal cleaning, what each means, and which are possible for an image."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,6 +13,8 @@ from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_l
 from roistream.errors import UserError
 from roistream.images.image import Image
 from roistream.images.series import Series
+
+logger = logging.getLogger("roistream")
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,12 @@ def prepare_cleaning(
         raise UserError(
             "standardize_confounds: false has no effect in nilearn when runs are cleaned each by itself; "
             "leave it out, or set per_run: false."
+        )
+    if cleaning.standardize and shortest <= 1 + cleaning.detrend:
+        logger.warning(
+            "%s has a run of %d volume(s): nothing is left to standardise, and what comes out is 0 or rounding error.",
+            image.path,
+            shortest,
         )
     return replace(cleaning, removals=look_at_parts(tables, run_lengths if several else [image.n_volumes], cleaning))
 

@@ -83,7 +83,7 @@ def look_at_confounds(values: np.ndarray, names: Sequence[str], table: str, opti
     known = [np.full(n_volumes, n_volumes**-0.5)]
     if detrend and n_volumes > 1:
         known.append(volume / np.linalg.norm(volume))
-    basis = np.empty((n_volumes, n_volumes))
+    basis = np.empty((n_volumes, min(n_volumes, len(names) + len(known))))
     basis[:, : len(known)] = np.transpose(known)
     n_known = n_basis = len(known)
     constant, linear, dependent, cosines = [], [], [], []
@@ -100,16 +100,19 @@ def look_at_confounds(values: np.ndarray, names: Sequence[str], table: str, opti
         centred /= spread
         if waves is not None and (name.startswith("cosine") or np.abs(centred @ waves).max(initial=0) > 1 - ROUNDING):
             cosines.append(name)
-        rest = project_out(centred, basis[:, :n_known])
+        is_line = np.linalg.norm(project_out(centred, basis[:, :n_known])) < ROUNDING
+        rest = project_out(centred, basis[:, :n_basis])
         left = np.linalg.norm(rest)
-        if left < ROUNDING:
+        if is_line:
             linear.append(name)
-        elif (left := np.linalg.norm(rest := project_out(centred, basis[:, :n_basis]))) < ROUNDING:
+        elif left < ROUNDING:
             dependent.append(name)
         # What is rounding error to a person is a confound to nilearn, if it takes it for more than 0.
-        if left > (0 if name in linear else DROPPED) and n_basis < n_volumes:
-            basis[:, n_basis] = rest / left
-            n_basis += 1
+        if left > (0 if is_line else DROPPED) and n_basis < basis.shape[1]:
+            direction = project_out(rest / left, basis[:, :n_basis])
+            if (length := np.linalg.norm(direction)) > 0.5:  # else it was the rounding error of taking out the basis
+                basis[:, n_basis] = direction / length
+                n_basis += 1
     rank = n_basis - n_known
     return Removal(
         table,

@@ -66,7 +66,7 @@ class ConfoundChecks:
         self._unmatched = unmatched if self._unmatched is None else [one for one in self._unmatched if one in unmatched]
         self._header = self._header or table.columns
         confounds, _ = take_columns(table, self.columns)
-        if not run.is_volume and self.cleaning.get("per_run", True):
+        if run.n_volumes == n_rows and not run.is_volume and self.cleaning.get("per_run", True):
             self.look_at_rank(confounds, run.t_r)
 
     def look_at_rank(self, confounds: Confounds, t_r: float | None) -> None:

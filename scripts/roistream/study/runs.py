@@ -15,6 +15,7 @@ from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
 from roistream.study.confound_checks import ConfoundChecks
 from roistream.study.tables import read_rows
+from roistream.tables import SEPARATOR_NAMES, SEPARATORS, find_separator
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def check_columns(path: Path, columns: Sequence[str], schema: Mapping[str, Any])
     """Refuse a runs table whose columns are not those of its schema."""
     required, known = schema["required"], schema["properties"]
     if missing := [column for column in required if column not in columns]:
-        found = f"lacks the column {missing[0]!r}"
+        found = f"lacks the column {missing[0]!r}{other_separator(columns)}"
     elif unknown := [column for column in columns if column not in known]:
         found = f"has an unknown column {unknown[0]!r}"
     elif twice := [column for column in columns if columns.count(column) > 1]:
@@ -135,6 +136,12 @@ def check_columns(path: Path, columns: Sequence[str], schema: Mapping[str, Any])
         f"The runs table {path} {found}; its columns are {', '.join(required)} and optionally {', '.join(optional)}, "
         "tab-separated."
     )
+
+
+def other_separator(columns: Sequence[str]) -> str:
+    """Word what separates columns in place of tabs, if they look like one column."""
+    separator = find_separator([*columns, *columns], SEPARATORS) if len(columns) == 1 else ""
+    return f" (it is separated by {SEPARATOR_NAMES[separator]})" if separator else ""
 
 
 def check_rows(
