@@ -96,6 +96,17 @@ def test_a_pattern_may_match_in_some_tables_but_must_in_one(study):
     assert "'a' matches no column" in name
 
 
+def test_runs_that_are_cleaned_as_one_need_the_same_columns(study):
+    save_run(study / "run2.nii.gz", np.zeros((2, 2, 2, N_VOLUMES), np.float32))
+    rows = "image\trun\tconfounds\none\trun.nii.gz\tgood.tsv\none\trun2.nii.gz\toutlier.tsv\n"
+    (study / "runs.tsv").write_text(rows)
+    cleaning = {"confounds": True, "per_run": False}
+    with pytest.raises(UserError, match=r"line 3: The confounds .*outlier\.tsv have other columns than .*good\.tsv"):
+        read_runs_table(study / "runs.tsv", SCHEMA, cleaning=cleaning)
+    assert len(read_runs_table(study / "runs.tsv", SCHEMA, cleaning={"confounds": True})) == 2
+    assert len(read_runs_table(study / "runs.tsv", SCHEMA, cleaning={**cleaning, "confound_columns": ["a", "b"]})) == 2
+
+
 def test_what_is_odd_is_told_once(study, caplog):
     rows = [[str(n * 0.5), str(n**2)] for n in range(N_VOLUMES)]
     write(study / "line.tsv", ["line", "b"], rows)

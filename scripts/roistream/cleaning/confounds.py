@@ -135,6 +135,15 @@ def take_columns(table: Table, columns: Sequence[str] | None) -> tuple[Confounds
     return Confounds(table.path, names, matrix.reshape(len(values), len(names))), filled
 
 
+def refuse_other_columns(tables: Sequence[Confounds]) -> None:
+    """Refuse confounds of several runs that are not the same, as they must be where the runs are cleaned as one."""
+    if other := next((table for table in tables if table.names != tables[0].names), None):
+        raise UserError(
+            f"The confounds {other.path} have other columns than {tables[0].path}; choose those that all have by "
+            "confound_columns, or clean each run by itself (per_run)."
+        )
+
+
 def wrong_values(table: Table, names: Sequence[str], values: Sequence[Sequence[str]]) -> UserError:
     """Word which values are no finite numbers: the first of them, and how many more there are."""
     wrong = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from roistream.cleaning.confounds import Confounds, read_confounds
+from roistream.cleaning.confounds import Confounds, read_confounds, refuse_other_columns
 from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_left, tell_confounds
 from roistream.errors import UserError
 from roistream.images.image import Image
@@ -171,11 +171,8 @@ def join_confounds(tables: Sequence[Confounds], by_run: bool) -> np.ndarray | No
     UserError
         Runs that are cleaned as one have different confounds.
     """
-    if not by_run and (other := next((table for table in tables if table.names != tables[0].names), None)):
-        raise UserError(
-            f"The confounds {other.path} have other columns than {tables[0].path}; choose those that all have by "
-            "confound_columns, or clean each run by itself (per_run)."
-        )
+    if not by_run:
+        refuse_other_columns(tables)
     width = max((len(table.names) for table in tables), default=0)
     if not width:
         return None

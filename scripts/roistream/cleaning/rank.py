@@ -185,7 +185,9 @@ def odd_confounds(removal: Removal) -> list[str]:
             "what that leaves is rounding error, which nilearn scales up and regresses out"
         )
     if removal.dependent:
-        found.append(f"{listed(removal.dependent)} determined by the columns before, and no more than rounding error")
+        found.append(
+            f"{listed(removal.dependent)} linearly dependent on the columns before, and no more than rounding error"
+        )
     if removal.cosines:
         found.append(f"high-passed twice, by high_pass and by {', '.join(removal.cosines)}; use one of them")
     left = removal.n_left if removal.n_passed is None else min(removal.n_left, removal.n_passed - removal.rank)

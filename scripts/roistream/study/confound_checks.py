@@ -11,6 +11,7 @@ from roistream.cleaning.confounds import (
     count_confounds,
     hint,
     parse_confounds,
+    refuse_other_columns,
     select_columns,
     take_columns,
     unmatched_patterns,
@@ -36,6 +37,7 @@ class ConfoundChecks:
         self.columns: Sequence[str] | None = cleaning.get("confound_columns")
         self._removals: list[Removal] = []
         self._checked: set[Path] = set()
+        self._firsts: dict[str, Confounds] = {}
         self._unmatched: list[str] | None = None
         self._header: list[str] = []
 
@@ -54,6 +56,12 @@ class ConfoundChecks:
             return
         self._checked.add(path)
         table = parse_confounds(path) if self.cleaning.get("confounds") else None
+        if table is not None:
+            unmatched = unmatched_patterns([table.columns], self.columns)
+            self._unmatched = (
+                unmatched if self._unmatched is None else [one for one in self._unmatched if one in unmatched]
+            )
+            self._header = self._header or table.columns
         n_rows = count_confounds(path) if table is None else len(table.rows)
         if run.n_volumes not in (None, n_rows) and not run.is_volume:
             raise UserError(
@@ -62,11 +70,10 @@ class ConfoundChecks:
             )
         if table is None:
             return
-        unmatched = unmatched_patterns([table.columns], self.columns)
-        self._unmatched = unmatched if self._unmatched is None else [one for one in self._unmatched if one in unmatched]
-        self._header = self._header or table.columns
         confounds, _ = take_columns(table, self.columns)
-        if run.n_volumes == n_rows and not run.is_volume and self.cleaning.get("per_run", True):
+        if not self.cleaning.get("per_run", True):
+            refuse_other_columns([self._firsts.setdefault(run.image, confounds), confounds])
+        elif run.n_volumes == n_rows and not run.is_volume:
             self.look_at_rank(confounds, run.t_r)
 
     def look_at_rank(self, confounds: Confounds, t_r: float | None) -> None:
