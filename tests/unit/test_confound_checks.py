@@ -1,10 +1,11 @@
 """The confounds of a study are read before any job, values and all, and every problem is listed with its line."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 import yaml
 
-from conftest import ROOT, save_run
+from conftest import AFFINE, ROOT, save_run
 from roistream.errors import UserError
 from roistream.study.confound_checks import check_known_columns
 from roistream.study.runs import read_runs_table
@@ -121,7 +122,7 @@ def test_what_is_odd_is_told_once(study, caplog):
 
 
 def test_volumes_of_a_run_may_all_name_its_table(study):
-    save_run(study / "volume.nii.gz", np.zeros((2, 2, 2), np.float32))
+    nib.Nifti1Image(np.zeros((2, 2, 2), np.float32), AFFINE).to_filename(study / "volume.nii.gz")
     (study / "volume2.nii.gz").write_bytes((study / "volume.nii.gz").read_bytes())
     text = "image\trun\tconfounds\none\tvolume.nii.gz\t{0}\none\tvolume2.nii.gz\t{0}\n"
     (study / "runs.tsv").write_text(text.format("good.tsv"))

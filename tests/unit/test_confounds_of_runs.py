@@ -2,17 +2,18 @@
 
 import gzip
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from extracted import Extracted
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nilearn import signal
 
 from conftest import AFFINE, save_mask, save_run
-from roistream.cleaning.confounds import read_confounds
-from roistream.cleaning.options import Cleaning, prepare_cleaning
+from roistream.cleaning.confounds import Confounds, read_confounds
+from roistream.cleaning.options import Cleaning, join_confounds, look_at_parts, prepare_cleaning
 from roistream.cleaning.signals import clean_signals, clean_time_series
 from roistream.errors import UserError
 from roistream.images.image import inspect
@@ -76,7 +77,7 @@ def save_image(folder, rng, dtype=np.float32):
     return paths
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None)
 @given(
     n_columns=st.tuples(st.integers(0, 24), st.integers(0, 24)),
     dtype=st.sampled_from([np.float32, np.float64]),
@@ -85,19 +86,23 @@ def save_image(folder, rng, dtype=np.float32):
     standardize=st.sampled_from([None, "zscore_sample", "psc"]),
     seed=st.integers(0, 999),
 )
-def test_zeros_behind_the_confounds_of_a_run_change_no_bit(n_columns, dtype, detrend, high_pass, standardize, seed):
+def test_runs_are_cleaned_to_the_bit_as_alone(n_columns, dtype, detrend, high_pass, standardize, seed):
     rng = np.random.default_rng(seed)
     values = (500 + rng.normal(size=(sum(LENGTHS), 7)).cumsum(axis=0)).astype(dtype)
-    width = max(n_columns)
-    confounds = [rng.normal(size=(length, n)).cumsum(axis=0) for length, n in zip(LENGTHS, n_columns, strict=True)]
-    padded = [np.pad(each, ((0, 0), (0, width - each.shape[1]))) for each in confounds]
+    tables = [
+        Confounds("table", [f"c{column}" for column in range(n)], rng.normal(size=(length, n)).cumsum(axis=0))
+        for length, n in zip(LENGTHS, n_columns, strict=True)
+    ]
     options = {"detrend": detrend, "standardize": standardize, "high_pass": high_pass, "t_r": 2.0}
-    cleaning = Cleaning(**options, confounds=np.concatenate(padded) if width else None, runs=np.repeat([0, 1], LENGTHS))
-    expected = []
-    for piece, of_run in zip(np.split(values, LENGTHS[:1]), confounds, strict=True):
-        expected.append(signal.clean(piece, confounds=of_run if of_run.size else None, **options))
-    assert np.array_equal(clean_time_series(values.copy(), cleaning), np.vstack(expected).astype(np.float32))
-    assert np.array_equal(clean_signals(np.asfortranarray(values), cleaning), np.vstack(expected))
+    cleaning = Cleaning(**options, confounds=join_confounds(tables, True), runs=np.repeat([0, 1], LENGTHS))
+    cleaning = replace(cleaning, removals=look_at_parts(tables, LENGTHS, cleaning))
+    for order, clean in (("C", clean_time_series), ("F", clean_signals)):
+        ordered, expected = np.array(values, order=order), []
+        for number, table in enumerate(tables):
+            own = table.values if table.names else None
+            expected.append(signal.clean(ordered[cleaning.runs == number], confounds=own, **options))
+        found, expected = clean(ordered, cleaning), np.vstack(expected)
+        assert np.array_equal(found, expected.astype(found.dtype))
 
 
 @pytest.mark.parametrize("columns", [PATTERNS, None, ["motion_outlier*"]])

@@ -37,7 +37,7 @@ class Cleaning:
         Repetition time in seconds; needed by the filters.
     confounds : numpy.ndarray, optional
         ``(n_volumes, n_confounds)``, regressed out of every voxel. A run that has fewer than another has zeros in the last
-        columns, which nilearn drops.
+        columns (see `roistream.cleaning.signals.clean_runs`).
     runs : numpy.ndarray, optional
         ``(n_volumes,)``, the number of each volume's run: runs are cleaned each by itself. None: as one.
     removals : tuple of Removal

@@ -15,8 +15,9 @@ nilearn is imported only when there is something to clean: the import takes long
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
         from nilearn import signal
 
         with filtering_many_at_once():
-            values = signal.clean(values, confounds=cleaning.confounds, **cleaning.parameters())
+            values = clean_runs(signal.clean, values, cleaning)
     return as_float32(values)
 
 
@@ -103,7 +104,37 @@ def clean_signals(signals: np.ndarray, cleaning: Cleaning) -> np.ndarray:
         return signals
     from nilearn import signal
 
-    return signal.clean(signals, confounds=cleaning.confounds, **cleaning.parameters())
+    return clean_runs(signal.clean, signals, cleaning)
+
+
+def clean_runs(
+    clean: Callable[..., np.ndarray], values: np.ndarray, cleaning: Cleaning, options: Mapping[str, Any] | None = None
+) -> np.ndarray:
+    """Clean signals as ``nilearn.signal.clean`` does, which takes runs only if all have the same confounds.
+
+    Where each has its own it is called for each run: the bits are those of the run alone.
+
+    Parameters
+    ----------
+    clean : callable
+        ``nilearn.signal.clean``.
+    values : numpy.ndarray
+        ``(n_volumes, n_signals)``.
+    cleaning : Cleaning
+        What is to be done.
+    options : mapping, optional
+        How `clean` has been called by somebody else for this cleaning.
+    """
+    options = options or {"confounds": cleaning.confounds, **cleaning.parameters()}
+    widths = [len(removal.names) for removal in cleaning.removals]
+    if cleaning.runs is None or len(set(widths)) < 2:
+        return clean(values, **options)
+    cleaned = []
+    for run, width in enumerate(widths):
+        inside = cleaning.runs == run
+        own = np.ascontiguousarray(cleaning.confounds[inside, :width]) if width else None
+        cleaned.append(clean(values[inside], **{**options, "confounds": own, "runs": None}))
+    return np.vstack(cleaned)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from nilearn.maskers import NiftiMasker, base_masker
 
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import collect, count_constant
+from roistream.cleaning.signals import clean_runs, collect, count_constant
 from roistream.errors import UserError
 from roistream.images.image import Image
 from roistream.images.volumes import as_float32
@@ -54,7 +54,7 @@ def fit_transform(
     """Extract one region as a user of nilearn would; what is not finite, it does not tell."""
     mask = on_grid_of(image, mask)
     masker = NiftiMasker(mask_img=mask, smoothing_fwhm=cleaning.smoothing_fwhm, **cleaning.parameters())
-    with warnings.catch_warnings(), counting_constant(cleaning) as counted:
+    with warnings.catch_warnings(), looking_into(cleaning) as counted:
         # fit_transform hands the image to fit as well, which is what nilearn then warns about.
         warnings.filterwarnings("ignore", r".*Generation of a mask has been requested", UserWarning)
         array = as_float32(masker.fit_transform(image, confounds=cleaning.confounds))
@@ -62,15 +62,18 @@ def fit_transform(
 
 
 @contextmanager
-def counting_constant(cleaning: Cleaning) -> Iterator[list[int]]:
-    """Count the voxels that are constant over a run where NiftiMasker has them, before it cleans them; it never shows them."""
+def looking_into(cleaning: Cleaning) -> Iterator[list[int]]:
+    """Look at what NiftiMasker is about to clean, which it never shows, and count the voxels that are constant over a run.
+
+    Runs that have confounds of their own, which no parameter of NiftiMasker takes, are cleaned each by itself there.
+    """
     clean, counted = base_masker.clean, []
 
-    def counting(signals: np.ndarray, *args, **options) -> np.ndarray:
+    def look_and_clean(signals: np.ndarray, **options) -> np.ndarray:
         counted.append(count_constant(signals, cleaning))
-        return clean(signals, *args, **options)
+        return clean_runs(clean, signals, cleaning, options)
 
-    base_masker.clean = counting
+    base_masker.clean = look_and_clean
     try:
         yield counted
     finally:
