@@ -3,12 +3,16 @@
 import bz2
 import gzip
 import lzma
+from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roistream.cleaning.confounds import read_confounds
 from roistream.errors import UserError
+from roistream.regions.label_names import read_label_names
+from roistream.study.tables import read_rows
 from roistream.tables import count_rows, read_table
 
 NAMES = st.text("abcxyz_ äµ-.", min_size=1, max_size=8).map(str.strip).filter(lambda name: name and name != "-")
@@ -182,3 +186,25 @@ def test_empty_files(path):
     assert (read(path).columns, read(path).rows, count_rows(path, "", "")) == ([], [], 0)
     path.write_text("\n\n")
     assert (read(path).rows, count_rows(path, "", "")) == ([], 0)
+
+
+ANYTHING = st.one_of(
+    st.binary(max_size=200),
+    st.text(st.sampled_from("indexame\t\n,; 01.-\"'_nN/a\r\x0b\x85\u2028ä"), max_size=120).map(str.encode),
+    st.text(st.sampled_from('ab\t\n,; 01."'), max_size=80).map(lambda text: text.encode("utf-16")),
+    st.binary(max_size=80).map(gzip.compress),
+    st.binary(max_size=80).map(lambda content: gzip.compress(content)[:-3]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANYTHING)
+def test_anything_is_read_or_refused_in_words(path, content):
+    path.write_bytes(content)
+    for reader in (read, lambda path: read_confounds([path]), read_label_names, read_rows):
+        try:
+            reader(path)
+        except UserError as error:
+            assert str(path) in str(error)
+    with suppress(UserError):
+        assert count_rows(path, "", "") == len(read(path).rows)
