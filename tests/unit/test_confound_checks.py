@@ -84,6 +84,13 @@ def test_values_do_not_matter_where_confounds_are_not_asked_for(study):
     assert len(problems(study, "short.tsv", "n/a", confounds=False)) == 1
 
 
+def test_a_table_without_the_column_is_one_problem(study):
+    (study / "runs.tsv").write_text("image\trun\none\trun.nii.gz\ntwo\trun.nii.gz\n")
+    with pytest.raises(UserError, match=r"1 problem;.*\n.*no column 'confounds'; add the column"):
+        read_runs_table(study / "runs.tsv", SCHEMA, cleaning={"confounds": True})
+    assert len(read_runs_table(study / "runs.tsv", SCHEMA)) == 2
+
+
 def test_values_of_other_columns_do_not_matter(study):
     assert len(read(study, "missing.tsv", "many.tsv", confound_columns=["a", "c"])) == 2
 
@@ -91,7 +98,8 @@ def test_values_of_other_columns_do_not_matter(study):
 def test_a_pattern_may_match_in_some_tables_but_must_in_one(study):
     assert len(read(study, "good.tsv", "outlier.tsv", confound_columns=["a", "outlier*"])) == 2
     [text] = problems(study, "good.tsv", "outlier.tsv", confound_columns=["a", "outlier*", "outlyer*"])
-    assert "'outlyer*' matches no column of any run's confounds" in text
+    assert "'outlyer*' matches no column of any run's confounds, such as" in text
+    assert "good.tsv; did you mean outlier00?" in text or "good.tsv; its columns are" in text
     [name] = problems(study, "good.tsv", "other.tsv", confound_columns=["a", "c*"])
     assert name.startswith("line 3: ")
     assert "'a' matches no column" in name

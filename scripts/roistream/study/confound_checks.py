@@ -18,6 +18,7 @@ from roistream.cleaning.confounds import (
 )
 from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_left, tell_confounds
 from roistream.errors import UserError
+from roistream.tables import Table
 
 if TYPE_CHECKING:
     from roistream.study.runs import Run
@@ -30,38 +31,45 @@ class ConfoundChecks:
     ----------
     cleaning : mapping
         The config key ``cleaning``. If it asks for no confounds only the rows of tables are counted.
+    has_column : bool
+        Whether the runs table has a column for them.
     """
 
-    def __init__(self, cleaning: Mapping[str, Any]):
-        self.cleaning = cleaning
+    def __init__(self, cleaning: Mapping[str, Any], has_column: bool):
+        self.cleaning, self.has_column = cleaning, has_column
+        self.asked = bool(cleaning.get("confounds"))
         self.columns: Sequence[str] | None = cleaning.get("confound_columns")
         self._removals: list[Removal] = []
         self._checked: set[Path] = set()
         self._firsts: dict[str, Confounds] = {}
         self._unmatched: list[str] | None = None
-        self._header: list[str] = []
+        self._first: Table | None = None
 
     def look(self, run: Run) -> None:
-        """Look at the table of one run.
+        """Look at the table of one run, if it has one and should.
 
         Volumes of one run, which may all name the same table, are held against it by the job that reads them.
 
         Raises
         ------
         UserError
-            The table cannot be read, does not fit the run, holds what is no number, or leaves nothing of the signal.
+            There is no table, or it cannot be read, does not fit the run, holds what is no number, or leaves nothing of it.
         """
         path = run.confounds
+        if path is None:
+            if self.asked and self.has_column and not run.is_volume:
+                raise UserError("cleaning asks for confounds, but none are named here; add them")
+            return
         if run.is_volume and path in self._checked:
             return
         self._checked.add(path)
-        table = parse_confounds(path) if self.cleaning.get("confounds") else None
+        table = parse_confounds(path) if self.asked else None
         if table is not None:
             unmatched = unmatched_patterns([table.columns], self.columns)
             self._unmatched = (
                 unmatched if self._unmatched is None else [one for one in self._unmatched if one in unmatched]
             )
-            self._header = self._header or table.columns
+            self._first = self._first or table
         n_rows = count_confounds(path) if table is None else len(table.rows)
         if run.n_volumes not in (None, n_rows) and not run.is_volume:
             raise UserError(
@@ -86,7 +94,10 @@ class ConfoundChecks:
     def finish(self) -> list[str]:
         """Tell what is odd about the confounds of all runs; list what is wrong with the study as a whole."""
         tell_confounds(self._removals)
-        return [word_unmatched(pattern, self._header, "any run's confounds") for pattern in self._unmatched or ()]
+        if self.asked and not self.has_column:
+            return ["cleaning asks for confounds, but there is no column 'confounds'; add the column"]
+        whose = f"any run's confounds, such as {self._first.path}" if self._first else ""
+        return [word_unmatched(pattern, self._first.columns, whose) for pattern in self._unmatched or ()]
 
 
 def word_unmatched(pattern: str, header: Sequence[str], whose: str) -> str:

@@ -99,7 +99,7 @@ def read_runs_table(
     problems: list[str] = []
     first_lines: dict[tuple[str, str], int] = {}
     first_images: dict[str, Image] = {}
-    confounds = ConfoundChecks(cleaning or {})
+    confounds = ConfoundChecks(cleaning or {}, "confounds" in columns)
     for line, row, found in check_rows(columns, rows, schema):
         if row.get("run"):
             run = as_run(row, path.parent)
@@ -198,13 +198,10 @@ def look_at_run(run: Run, first_images: dict[str, Image], confounds: ConfoundChe
         check_runs_fit([first_images.setdefault(run.image, image), image])
     except UserError as error:
         problems.append(str(error))
-    if run.confounds is not None:
-        try:
-            confounds.look(run)
-        except UserError as error:
-            problems.append(str(error))
-    elif confounds.cleaning.get("confounds") and not run.is_volume:
-        problems.append("cleaning asks for confounds, but none are named here; add them")
+    try:
+        confounds.look(run)
+    except UserError as error:
+        problems.append(str(error))
     return run, problems
 
 
