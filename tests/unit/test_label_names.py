@@ -104,6 +104,16 @@ def test_a_label_that_the_table_lacks_is_told_before_any_job(plan, caplog):
     assert plan({2: "a", 7: "b"}, regions=[40, 2]).names == {40: "region-40", 2: "a"}
 
 
+def test_problems_of_labels_and_runs_are_told_together(plan, tmp_path):
+    (tmp_path / "runs.tsv").write_text("image\trun\none\trun.nii.gz\ntwo\tabsent.nii.gz\n")
+    with pytest.raises(UserError) as error:
+        plan({2: "a", 7: "b", 40: "c", 8: "d"})
+    labels, first, line = str(error.value).splitlines()
+    assert "lacks 1 of the labels" in labels
+    assert "runs.tsv has 1 problem" in first
+    assert line.startswith("line 3: ")
+
+
 def test_a_label_that_the_atlas_lacks_is_told_before_any_job(plan, caplog):
     with pytest.raises(UserError, match=r"atlas\.nii\.gz lacks 2 of the labels that labels\.tsv .*: 8, 9;"):
         plan({2: "a", 7: "b", 40: "c", 8: "d", 9: "e"})

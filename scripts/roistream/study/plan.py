@@ -15,15 +15,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from roistream.errors import UserError
+from roistream.errors import Problems, UserError
 from roistream.images.grids import grid_id
 from roistream.images.image import describe
 from roistream.images.series import open_series
 from roistream.memory.predict import predict_peak_mib
 from roistream.memory.predict_timeseries import predict_timeseries_mib
 from roistream.regions.atlas import read_labels, select_labels
-from roistream.regions.coverage import list_labels, read_regions
-from roistream.regions.label_names import compare_labels, read_label_names
+from roistream.regions.coverage import read_regions
+from roistream.regions.label_names import read_label_names
 from roistream.samples import adhd
 from roistream.study import derivatives
 from roistream.study.configuration import (
@@ -34,6 +34,7 @@ from roistream.study.configuration import (
     typed,
 )
 from roistream.study.confound_checks import check_known_columns
+from roistream.study.label_checks import check_labels
 from roistream.study.runs import Run, join_volumes, read_runs_table
 
 SAMPLES = ("simulated", "adhd")
@@ -92,20 +93,6 @@ class Plan:
                     "or set 'empty_regions: keep' for a column of NaN."
                 )
         return {label: names.get(label, f"region-{label}") for label in labels}
-
-    def check_labels(self) -> None:
-        """Hold the table of a user's labels against the atlas: tell what only one of them has."""
-        atlas, table = self.config["atlas"], self.config["atlas_labels"]
-        if not table:
-            return
-        present, requested = read_labels(atlas), list(self.names)
-        absent = sorted(set(requested) - set(present))
-        if absent and self.config["empty_regions"] == "error":
-            raise UserError(
-                f"The atlas {atlas} lacks {len(absent)} of the labels that {table} and 'regions' ask for: {list_labels(absent)}; "
-                "leave them out, or set 'empty_regions: keep' for columns without values."
-            )
-        compare_labels(list(read_label_names(table)), present, requested, table, atlas)
 
     def runs_of(self, image: str) -> list[Run]:
         """Give the runs of an image of either target."""
@@ -229,12 +216,18 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
     Raises
     ------
     UserError
-        For what is wrong with the configuration, or all that is wrong with a runs table.
+        For what is wrong with the configuration, or all that is wrong with labels and runs.
     """
     config = typed(config)
     if check:
         check_configuration(config, schemas["config"])
         check_inputs(config)
+    problems = Problems()
+    if check:
+        with problems:
+            regions = Plan(config, {}, {})
+            _ = regions.atlas_voxels  # an atlas that cannot be read is told before any job
+            check_labels(config, list(regions.names))
     if config["dataset"] in SAMPLES:
         table = sample_runs(config)
         if check and config["cleaning"].get("confounds"):
@@ -244,16 +237,16 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
         study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
         runs = list(table.values())
     else:
-        study = runs = read_runs_table(
-            config["dataset"], schemas["runs"], inspect_runs=check, cleaning=config["cleaning"]
-        )
+        with problems:
+            study = runs = read_runs_table(
+                config["dataset"], schemas["runs"], inspect_runs=check, cleaning=config["cleaning"]
+            )
+    problems.tell()
     images = by_image(study)
     plan = Plan(config, by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()})
     if check:
         check_cleaning(config["cleaning"], plan.strategies, join_volumes(runs))
         derivatives.check_names(list(images))
-        plan.check_labels()
-        _ = plan.names, plan.atlas_voxels  # an atlas that cannot be read is told before any job
     return plan
 
 
