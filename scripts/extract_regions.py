@@ -58,6 +58,7 @@ def extract_regions(
     per_run: bool = True,
     confounds: Sequence[Path] = (),
     confound_columns: Sequence[str] | None = None,
+    unmatched_patterns: str = "error",
     cleaning: dict | None = None,
     memory_shortage: str = "error",
 ) -> None:
@@ -91,6 +92,8 @@ def extract_regions(
         One table for each run, to be regressed out.
     confound_columns : sequence of str, optional
         Names or shell-style patterns of the columns to use; by default all.
+    unmatched_patterns : {"error", "warn"}
+        What to do with a pattern that matches no column of these tables.
     cleaning : dict, optional
         Further options, see `roistream.cleaning.options.Cleaning`; none by default.
     memory_shortage : {"error", "warn"}
@@ -106,7 +109,7 @@ def extract_regions(
     inputs = Unchanged(image)
     source = open_series(image) if entry.reads_series else inspect(image[0])
     run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
-    prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns)
+    prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns, unmatched_patterns)
     located, stems, names = locate_atlas(source, atlas, regions) if atlas else locate_masks(source, masks, regions)
     options = {**(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, [mask.voxels.size for mask in located], n_jobs, options)
@@ -140,6 +143,9 @@ def extract_regions(
         "per_run": per_run,
         "confounds": list(map(str, confounds)),
         "confound_columns": confound_columns,
+        "confound_regressors": list(dict.fromkeys(name for removal in prepared.removals for name in removal.names)),
+        "degrees_of_freedom": [removal.n_left for removal in prepared.removals],
+        "n_constant_voxels": sum(mask.seen.get("n_constant_voxels", 0) for mask in located),
         "version": __version__,
     }
     with whole_file(out / "extraction.json") as partial:

@@ -53,6 +53,12 @@ def add_confound_columns_option(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="columns of the confounds, by name or pattern such as 'trans_*' (default: all)",
     )
+    parser.add_argument(
+        "--unmatched-patterns",
+        choices=("error", "warn"),
+        default="error",
+        help="a pattern that matches no column of these tables: an error (default), or a warning, as other images may have such",
+    )
 
 
 def add_memory_option(parser: argparse.ArgumentParser) -> None:

@@ -118,6 +118,9 @@ def test_all_outputs(tmp_path, image, masks, table, strategy):
         "per_run": True,
         "confounds": [],
         "confound_columns": None,
+        "confound_regressors": [],
+        "degrees_of_freedom": [],
+        "n_constant_voxels": 0,
         "version": __version__,
     }
     assert files(out) == sorted(

@@ -1,5 +1,6 @@
 """The runs table of a user, and the table of runs inside a concatenated image."""
 
+import gzip
 import json
 import os
 import re
@@ -104,7 +105,7 @@ def test_confounds_that_are_absent_are_a_problem(study):
     path = write(
         study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"), ("one", "b.nii.gz", "b.tsv")
     )
-    assert problems(path) == [f"line 3: {study / 'b.tsv'} does not exist; check the path"]
+    assert problems(path) == [f"line 3: The table of confounds {study / 'b.tsv'} does not exist; check the path"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -132,14 +133,14 @@ def test_all_problems_are_listed_at_once_with_their_lines(study):
     expected = [
         rf"line 4: {study}/absent\.nii does not exist; check the path",
         r"line 5: image 'one/two' must be a name for a folder \(letters.*",
-        rf"line 5: {study}/no\.tsv does not exist; check the path",
+        rf"line 5: The table of confounds {study}/no\.tsv does not exist; check the path",
         rf"line 6: {study}/5d\.nii is 5D \(shape \(2, 2, 2, 3, 2\)\); give a 4D run, or 3D volumes.*",
         rf"line 7: {study}/a\.nii is already a run of 'one', in line 2",
         r"line 8: 3 columns expected, found 2",
         r"line 9: 3 columns expected, found 4",
         r"line 10: image '' must be a name for a folder.*",
         r"line 10: run '' must be the path of a 4D NIfTI image, or of a single 3D volume",
-        rf"line 11: {study}/no\.tsv does not exist; check the path",
+        rf"line 11: The table of confounds {study}/no\.tsv does not exist; check the path",
     ]
     for text, pattern in zip(problems(path), expected, strict=True):
         assert re.fullmatch(pattern, text)
@@ -204,7 +205,7 @@ def test_confounds_must_have_a_row_for_each_volume(study, text, n_rows):
 def test_rows_of_confounds_are_counted_as_they_are_read(study, text):
     (study / "a_confounds.tsv").write_text(text, encoding="utf-8", newline="")
     path = write(study, ("image", "run", "confounds"), ("one", "a.nii", "a_confounds.tsv"))
-    assert len(parse_confounds(study / "a_confounds.tsv")[1]) == 3
+    assert len(parse_confounds(study / "a_confounds.tsv").rows) == 3
     assert read(path)[0].n_volumes == 3
 
 
@@ -265,7 +266,16 @@ def test_columns_are_named_when_they_are_wrong(study, columns, message):
 def test_commas_instead_of_tabs(study):
     text = problem(write(study, ("image", "run"), ("one", "a.nii"), separator=","))
     assert "lacks the column 'image'" in text
+    assert "it is separated by commas" in text
     assert "tab-separated" in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_tables_of_any_encoding_with_numbered_rows_and_tabs_at_ends(study, encoding, compress):
+    text = "\timage\trun\t\r\n0\tone\ta.nii\t\t\r\n1\ttwo\tb.nii.gz\t\r\n\t\t\t\r\n"
+    (study / "runs.tsv").write_bytes(compress(text.encode(encoding)))
+    assert [(run.image, run.path.name) for run in read(study / "runs.tsv")] == [("one", "a.nii"), ("two", "b.nii.gz")]
 
 
 def test_tables_without_rows(study):

@@ -15,14 +15,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from roistream.errors import UserError
+from roistream.errors import Problems, UserError
 from roistream.images.grids import grid_id
 from roistream.images.image import describe
 from roistream.images.series import open_series
 from roistream.memory.predict import predict_peak_mib
 from roistream.memory.predict_timeseries import predict_timeseries_mib
-from roistream.regions.atlas import read_label_names, read_labels, select_labels
+from roistream.regions.atlas import read_labels, select_labels
 from roistream.regions.coverage import read_regions
+from roistream.regions.label_names import read_label_names
 from roistream.samples import adhd
 from roistream.study import derivatives
 from roistream.study.configuration import (
@@ -32,6 +33,8 @@ from roistream.study.configuration import (
     chosen_strategies,
     typed,
 )
+from roistream.study.confound_checks import check_known_columns
+from roistream.study.label_checks import check_labels
 from roistream.study.runs import Run, join_volumes, read_runs_table
 
 SAMPLES = ("simulated", "adhd")
@@ -82,7 +85,7 @@ class Plan:
         else:
             names = {label: f"region-{label}" for label in read_labels(atlas)}
         labels = select_labels(self.config["regions"], list(names), atlas)
-        if self.config["empty_regions"] == "error":
+        if self.config["empty_regions"] == "error" and not self.config["atlas_labels"]:
             absent = [label for label in labels if label not in names]
             if absent:
                 raise UserError(
@@ -107,7 +110,9 @@ class Plan:
 
     def cleaning_options(self) -> dict[str, Any]:
         """Give the options of cleaning, named as those of the programs that extract."""
-        return {key: value for key, value in self.config["cleaning"].items() if key != "confounds"}
+        options = {key: value for key, value in self.config["cleaning"].items() if key != "confounds"}
+        # A pattern that matches nothing in any table of the study is refused by the plan.
+        return {**options, "unmatched_patterns": "warn"} if options.get("confound_columns") else options
 
     # The atlas
 
@@ -211,24 +216,37 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
     Raises
     ------
     UserError
-        For what is wrong with the configuration, or all that is wrong with a runs table.
+        For what is wrong with the configuration, or all that is wrong with labels and runs.
     """
     config = typed(config)
     if check:
         check_configuration(config, schemas["config"])
         check_inputs(config)
+    problems = Problems()
+    if check:
+        with problems:
+            regions = Plan(config, {}, {})
+            _ = regions.atlas_voxels  # an atlas that cannot be read is told before any job
+            check_labels(config, list(regions.names))
     if config["dataset"] in SAMPLES:
         table = sample_runs(config)
+        if check and config["cleaning"].get("confounds"):
+            check_known_columns(
+                adhd.REGRESSORS, config["cleaning"].get("confound_columns"), f"of the {config['dataset']} data"
+            )
         study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
         runs = list(table.values())
     else:
-        study = runs = read_runs_table(config["dataset"], schemas["runs"], inspect_runs=check)
+        with problems:
+            study = runs = read_runs_table(
+                config["dataset"], schemas["runs"], inspect_runs=check, cleaning=config["cleaning"]
+            )
+    problems.tell()
     images = by_image(study)
     plan = Plan(config, by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()})
     if check:
         check_cleaning(config["cleaning"], plan.strategies, join_volumes(runs))
         derivatives.check_names(list(images))
-        _ = plan.names, plan.atlas_voxels  # an atlas that cannot be read is told before any job
     return plan
 
 

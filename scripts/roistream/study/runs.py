@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from roistream.cleaning.confounds import count_confounds
 from roistream.errors import UserError
 from roistream.images.files import files_of
 from roistream.images.grids import grid_id
 from roistream.images.image import Image
 from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
+from roistream.study.confound_checks import ConfoundChecks
 from roistream.study.tables import read_rows
+from roistream.tables import SEPARATOR_NAMES, SEPARATORS, find_separator
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def join_volumes(runs: Sequence[Run]) -> list[Run]:
     return joined
 
 
-def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True) -> list[Run]:
+def read_runs_table(
+    path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True, cleaning: Mapping[str, Any] | None = None
+) -> list[Run]:
     """Read and check a runs table.
 
     Parameters
@@ -74,6 +77,8 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: b
     inspect_runs : bool
         Also look whether each file exists, each run is a readable 4D image that fits the others of its image, and each
         table of confounds has a row for each volume. Of the runs only headers are read.
+    cleaning : mapping, optional
+        The config key ``cleaning``: if it asks for confounds their tables are read as the jobs will, values and all.
 
     Returns
     -------
@@ -94,6 +99,7 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: b
     problems: list[str] = []
     first_lines: dict[tuple[str, str], int] = {}
     first_images: dict[str, Image] = {}
+    confounds = ConfoundChecks(cleaning or {}, "confounds" in columns)
     for line, row, found in check_rows(columns, rows, schema):
         if row.get("run"):
             run = as_run(row, path.parent)
@@ -103,10 +109,11 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: b
             if before != line:
                 found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
             elif inspect_runs:
-                run, more = look_at_run(run, first_images)
+                run, more = look_at_run(run, first_images, confounds)
                 found += more
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
+    problems += [problem.rstrip(".") for problem in confounds.finish()]
     if problems:
         number = "1 problem; correct it" if len(problems) == 1 else f"{len(problems)} problems; correct them"
         raise UserError(f"The runs table {path} has {number}:\n" + "\n".join(problems))
@@ -117,7 +124,7 @@ def check_columns(path: Path, columns: Sequence[str], schema: Mapping[str, Any])
     """Refuse a runs table whose columns are not those of its schema."""
     required, known = schema["required"], schema["properties"]
     if missing := [column for column in required if column not in columns]:
-        found = f"lacks the column {missing[0]!r}"
+        found = f"lacks the column {missing[0]!r}{other_separator(columns)}"
     elif unknown := [column for column in columns if column not in known]:
         found = f"has an unknown column {unknown[0]!r}"
     elif twice := [column for column in columns if columns.count(column) > 1]:
@@ -129,6 +136,12 @@ def check_columns(path: Path, columns: Sequence[str], schema: Mapping[str, Any])
         f"The runs table {path} {found}; its columns are {', '.join(required)} and optionally {', '.join(optional)}, "
         "tab-separated."
     )
+
+
+def other_separator(columns: Sequence[str]) -> str:
+    """Word what separates columns in place of tabs, if they look like one column."""
+    separator = find_separator([*columns, *columns], SEPARATORS) if len(columns) == 1 else ""
+    return f" (it is separated by {SEPARATOR_NAMES[separator]})" if separator else ""
 
 
 def check_rows(
@@ -153,7 +166,7 @@ def as_run(row: Mapping[str, str], folder: Path) -> Run:
     return Run(row["image"], folder / row["run"], None if confounds in ("", "n/a") else folder / confounds)
 
 
-def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str]]:
+def look_at_run(run: Run, first_images: dict[str, Image], confounds: ConfoundChecks) -> tuple[Run, list[str]]:
     """Look at the files of a run.
 
     Parameters
@@ -162,6 +175,8 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
         The run.
     first_images : dict
         The first readable run of each image, against which later ones are held; filled here.
+    confounds : ConfoundChecks
+        Looks at the table of confounds.
 
     Returns
     -------
@@ -183,18 +198,10 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
         check_runs_fit([first_images.setdefault(run.image, image), image])
     except UserError as error:
         problems.append(str(error))
-    if run.confounds is not None:
-        try:
-            n_rows = count_confounds(run.confounds)
-        except UserError as error:
-            problems.append(str(error))
-        else:
-            # The table of a run of 3D volumes is held against all of them by the job that reads it.
-            if run.n_volumes not in (None, n_rows) and not run.is_volume:
-                problems.append(
-                    f"the confounds {run.confounds} have {n_rows} rows, but {run.path} has {run.n_volumes} volumes; "
-                    "give the table of this run"
-                )
+    try:
+        confounds.look(run)
+    except UserError as error:
+        problems.append(str(error))
     return run, problems
 
 
