@@ -27,6 +27,7 @@ from roistream.extraction_options import (
     parse_extraction_options,
 )
 from roistream.images.image import Image, inspect
+from roistream.images.repetition_time import log_source
 from roistream.images.series import Series, open_series
 from roistream.images.volumes import read_blocks
 from roistream.memory.limits import memory_limits
@@ -141,6 +142,7 @@ def extract_regions(
     with whole_file(out / "extraction.json") as partial:
         partial.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     logger.info("%s: %d regions of %d volumes with %d job(s).", strategy, len(located), source.n_volumes, n_jobs)
+    log_source(prepared.t_r, prepared.t_r_source)
 
 
 def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, cleaning: Mapping[str, Any]) -> None:

@@ -114,6 +114,7 @@ def test_all_outputs(tmp_path, image, masks, table, strategy):
             "low_pass": None,
             "high_pass": None,
             "t_r": 2.0,
+            "t_r_source": "header",
         },
         "per_run": True,
         "confounds": [],

@@ -110,7 +110,7 @@ def cleaning_options(wildcards):
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = {**PLAN.cleaning_options(), "confounds": confounds_of(wildcards)}
+    options = {**PLAN.cleaning_options(wildcards.image), "confounds": confounds_of(wildcards)}
     if options.pop("per_run", True):
         options["runs"] = run_table_of(wildcards)
     else:
@@ -124,7 +124,7 @@ def timeseries_options(wildcards):
         {
             "statistics": PLAN.config["statistics"],
             "save_voxels": PLAN.config["save_voxels"] or None,
-            **PLAN.cleaning_options(),
+            **PLAN.cleaning_options(wildcards.image),
             "confounds": confounds_of(wildcards) or None,
             "memory_shortage": PLAN.config["memory_shortage"],
         }
@@ -253,6 +253,9 @@ def digest_of(script):
 with users_mistakes():
     PLAN = make_plan(config, {name: schema(name) for name in ("config", "runs")}, check=workflow.is_main_process)
     NAMES, STRATEGIES = PLAN.names, PLAN.strategies
+
+for remark in PLAN.remarks:
+    print(f"WARNING: {remark}", file=sys.stderr)
 
 LABELS = list(NAMES)
 # Whether any strategy reads mask files.

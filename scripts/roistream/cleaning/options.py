@@ -9,7 +9,8 @@ import numpy as np
 from roistream.cleaning.confounds import read_confounds
 from roistream.errors import UserError
 from roistream.images.image import Image
-from roistream.images.series import Series
+from roistream.images.repetition_time import RepetitionTime, warn
+from roistream.images.series import Series, repetition_time
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Cleaning:
         Cut-off frequencies of a Butterworth filter, in Hz.
     t_r : float, optional
         Repetition time in seconds; needed by the filters.
+    t_r_source : str, optional
+        Where it is from, see `roistream.images.repetition_time.RepetitionTime`.
     confounds : numpy.ndarray, optional
         ``(n_volumes, n_confounds)``, regressed out of every voxel.
     runs : numpy.ndarray, optional
@@ -43,6 +46,7 @@ class Cleaning:
     low_pass: float | None = None
     high_pass: float | None = None
     t_r: float | None = None
+    t_r_source: str | None = None
     confounds: np.ndarray | None = None
     runs: np.ndarray | None = None
 
@@ -79,7 +83,8 @@ def prepare_cleaning(
     image : Image or Series
         The image to clean.
     options : dict
-        Attributes of `Cleaning` other than `confounds` and `runs`. Without a ``t_r`` the header's is taken.
+        Attributes of `Cleaning` other than `confounds` and `runs`. Without a ``t_r`` that of sidecars or headers is taken; what
+        is odd about it is told.
     run_lengths : sequence of int, optional
         Volumes of each run of a concatenated image, to clean each by itself.
     confounds : sequence of path
@@ -97,8 +102,9 @@ def prepare_cleaning(
     UserError
         The options are impossible for this image, or a table does not fit it.
     """
-    t_r = options.get("t_r") or image.t_r
-    options = {**options, "t_r": t_r}
+    time = repetition_time(image.runs, options.get("t_r"), options.get("t_r_source"))
+    warn(time)
+    options = {**options, "t_r": time.seconds, "t_r_source": time.source}
     if confound_columns is not None and not confounds:
         raise UserError("confound_columns chooses columns of the confounds, but no tables of confounds are given.")
     tables = read_confounds(confounds, confound_columns)
@@ -123,7 +129,7 @@ def prepare_cleaning(
     runs = np.repeat(np.arange(len(run_lengths)), run_lengths) if several else None
     cleaning = Cleaning(**options, confounds=matrix, runs=runs)
     shortest = min(run_lengths) if several else image.n_volumes
-    check_filter(cleaning.low_pass, cleaning.high_pass, t_r, shortest, image.path)
+    check_filter(cleaning.low_pass, cleaning.high_pass, time, shortest, image.path)
     if not cleaning.standardize_confounds and matrix is not None and runs is not None:
         # nilearn.signal.clean loses this option on its way to the single run (0.13.1, _process_runs).
         raise UserError(
@@ -134,7 +140,7 @@ def prepare_cleaning(
 
 
 def check_filter(
-    low_pass: float | None, high_pass: float | None, t_r: float | None, n_volumes: int, image: str | Path
+    low_pass: float | None, high_pass: float | None, time: RepetitionTime, n_volumes: int, image: str | Path
 ) -> None:
     """Refuse a filter that is impossible for a run.
 
@@ -142,8 +148,8 @@ def check_filter(
     ----------
     low_pass, high_pass : float, optional
         Cut-off frequencies in Hz.
-    t_r : float, optional
-        Repetition time in seconds.
+    time : RepetitionTime
+        The run's.
     n_volumes : int
         Volumes of the shortest run.
     image : str or path
@@ -152,17 +158,20 @@ def check_filter(
     Raises
     ------
     UserError
-        No TR, a frequency that the TR does not resolve, or too few volumes.
+        No TR to rely on, a frequency that the TR does not resolve, or too few volumes.
     """
     if low_pass is None and high_pass is None:
         return
-    if t_r is None:
-        raise UserError(f"{image} has no TR in its header, which the filters need; set 't_r' (seconds).")
+    if time.problem:
+        raise UserError(
+            f"{image} cannot be filtered without a TR to rely on: {time.problem}; "
+            "give the right one in seconds as the option 't_r', or in the column t_r of the runs table."
+        )
     for name, frequency in (("low_pass", low_pass), ("high_pass", high_pass)):
-        if frequency is not None and frequency >= 0.5 / t_r:
+        if frequency is not None and frequency >= 0.5 / time.seconds:
             raise UserError(
-                f"{name} {frequency} Hz is not below half the sampling rate of {image}, {0.5 / t_r:.4g} Hz at a TR of {t_r} s; "
-                "lower it."
+                f"{name} {frequency} Hz is not below half the sampling rate of {image}, {0.5 / time.seconds:.4g} Hz at a TR of "
+                f"{time.seconds:g} s ({time.source}); lower it."
             )
     if n_volumes <= shortest_filtered(low_pass, high_pass):
         raise UserError(

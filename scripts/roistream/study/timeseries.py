@@ -91,6 +91,7 @@ def describe(
     found: Extraction,
     statistic: str,
     made_with: Mapping[str, Any],
+    cleaning: Cleaning,
     predicted_mib: float,
     begin: float,
 ) -> dict[str, Any]:
@@ -108,18 +109,20 @@ def describe(
         The statistic of this table.
     made_with : mapping
         The options of cleaning, as they were asked for.
+    cleaning : Cleaning
+        What they are for this image.
     predicted_mib : float
         Predicted peak memory.
     begin : float
         When the extraction began, by ``time.monotonic``.
     """
-    t_r = made_with.get("t_r") or source.t_r
     missing = [region.name for region, none in zip(placed.regions, found.without_data, strict=True) if none]
     return {
         "Sources": [str(run.path) for run in source.runs],
         "Statistic": statistic,
-        "SamplingFrequency": 1 / t_r if t_r else None,
-        "RepetitionTime": t_r,
+        "SamplingFrequency": 1 / cleaning.t_r if cleaning.t_r else None,
+        "RepetitionTime": cleaning.t_r,
+        "RepetitionTimeSource": cleaning.t_r_source,
         "NumberOfVolumes": source.n_volumes,
         "NumberOfRegions": len(placed.regions),
         "Runs": describe_sources(source),
@@ -195,8 +198,10 @@ def fingerprint(made_with: Mapping[str, Any], regions: Sequence[Region]) -> str:
     return hashlib.sha256(json.dumps([cleaning, atlas], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def remove_others(out: str, source: Series, regions: Sequence[Region], made_with: Mapping[str, Any]) -> None:
-    """Remove what was made before of this image, unless it was made of the same runs with the same configuration.
+def remove_others(
+    out: str, source: Series, regions: Sequence[Region], made_with: Mapping[str, Any], t_r: float | None
+) -> None:
+    """Remove what was made before of this image, unless it was made of the same runs with the same configuration and TR.
 
     Else a statistic or the voxels that are not asked for any more would lie beside what is current as if they belonged to it.
 
@@ -210,12 +215,16 @@ def remove_others(out: str, source: Series, regions: Sequence[Region], made_with
         The regions asked for.
     made_with : mapping
         The options of cleaning.
+    t_r : float, optional
+        The TR of the image.
     """
     folder, beginning = Path(out).parent, Path(out).name
     made = [path for path in folder.glob(f"{glob.escape(beginning)}_*") if path.name.endswith(RESULTS)]
     sidecars = [read_sidecar(path) for path in made if path.suffix == ".json"]
-    current = (fingerprint(made_with, regions), describe_sources(source))
-    if sidecars and all((sidecar["Fingerprint"], sidecar["Runs"]) == current for sidecar in sidecars):
+    current = (fingerprint(made_with, regions), describe_sources(source), t_r)
+    if sidecars and all(
+        (sidecar["Fingerprint"], sidecar["Runs"], sidecar.get("RepetitionTime")) == current for sidecar in sidecars
+    ):
         return
     for path in made:
         path.unlink()
