@@ -134,6 +134,7 @@ def extract_regions(
         "run_lengths": run_lengths or [source.n_volumes],
         "regions_digest": digest_of(names, located),
         "cleaning": {name: getattr(prepared, name) for name in CLEANING_OPTIONS},
+        "t_r_remarks": prepared.t_r_remarks,
         "per_run": per_run,
         "confounds": list(map(str, confounds)),
         "confound_columns": confound_columns,

@@ -116,6 +116,7 @@ def test_all_outputs(tmp_path, image, masks, table, strategy):
             "t_r": 2.0,
             "t_r_source": "header",
         },
+        "t_r_remarks": [],
         "per_run": True,
         "confounds": [],
         "confound_columns": None,

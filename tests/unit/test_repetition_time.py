@@ -20,7 +20,7 @@ from roistream.images.repetition_time import LONGEST, SHORTEST, Statement, heade
 from roistream.images.series import open_series, repetition_time
 from roistream.images.sidecars import Sidecars
 from roistream.study.filters import check_filters, tell_times
-from roistream.study.runs import read_runs_table
+from roistream.study.runs import join_volumes, read_runs_table
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text("utf-8"))
 SEC, MSEC, USEC, HZ, PPM, RADS = 8, 16, 24, 32, 40, 48
@@ -465,6 +465,19 @@ def test_what_is_odd_is_told_once_for_all_runs_of_which_it_is_true(study):
     assert tell_times(read(study, "image\trun\na\tone.nii\n")) == []
 
 
+def test_volumes_of_one_run_have_the_tr_of_any_of_them(study):
+    """3D files say nothing; one line for a run of them is enough."""
+    for number in range(40):
+        nib.Nifti1Image(DATA[..., 0], AFFINE).to_filename(study / f"volume-{number}.nii")
+    lines = [f"a\tvolume-{number}.nii\t{2.0 if number == 3 else 'n/a'}\n" for number in range(40)]
+    runs = join_volumes(read(study, "image\trun\tt_r\n" + "".join(lines)))
+    assert [run.time.seconds for run in runs] == [2.0]
+    check_filters({"high_pass": 0.04}, runs)
+    silent = join_volumes(read(study, "image\trun\n" + "".join(line.rpartition("\t")[0] + "\n" for line in lines)))
+    with pytest.raises(UserError, match="cannot take 1 run;"):
+        check_filters({"high_pass": 0.04}, silent)
+
+
 # Listings
 
 
@@ -508,4 +521,6 @@ def test_a_program_says_which_tr_it_used(tmp_path, rng):
     assert "its header says 1 s, but the runs table says 2 s, which is taken" in told.stderr
     cleaning = json.loads((tmp_path / "out/extraction.json").read_text())["cleaning"]
     assert (cleaning["t_r"], cleaning["t_r_source"]) == (2.0, "runs table")
+    [remark] = json.loads((tmp_path / "out/extraction.json").read_text())["t_r_remarks"]
+    assert "its header says 1 s" in remark
     assert run_script("extract_regions.py", *words, "--t-r", 2000, cwd=tmp_path).returncode == 1

@@ -33,6 +33,8 @@ class Cleaning:
         Repetition time in seconds; needed by the filters.
     t_r_source : str, optional
         Where it is from, see `roistream.images.repetition_time.RepetitionTime`.
+    t_r_remarks : tuple of str
+        What is odd about it.
     confounds : numpy.ndarray, optional
         ``(n_volumes, n_confounds)``, regressed out of every voxel.
     runs : numpy.ndarray, optional
@@ -47,6 +49,7 @@ class Cleaning:
     high_pass: float | None = None
     t_r: float | None = None
     t_r_source: str | None = None
+    t_r_remarks: tuple[str, ...] = ()
     confounds: np.ndarray | None = None
     runs: np.ndarray | None = None
 
@@ -104,7 +107,7 @@ def prepare_cleaning(
     """
     time = repetition_time(image.runs, options.get("t_r"), options.get("t_r_source"))
     warn(time)
-    options = {**options, "t_r": time.seconds, "t_r_source": time.source}
+    options = {**options, "t_r": time.seconds, "t_r_source": time.source, "t_r_remarks": time.remarks}
     if confound_columns is not None and not confounds:
         raise UserError("confound_columns chooses columns of the confounds, but no tables of confounds are given.")
     tables = read_confounds(confounds, confound_columns)

@@ -63,7 +63,10 @@ def join_volumes(runs: Sequence[Run]) -> list[Run]:
         last = joined[-1] if joined else None
         if last and last.is_volume and run.is_volume and last.image == run.image:
             joined[-1] = replace(
-                last, n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0), confounds=last.confounds or run.confounds
+                last,
+                n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0),
+                confounds=last.confounds or run.confounds,
+                time=run.time if last.time and last.time.seconds is None else last.time,
             )
         else:
             joined.append(run)

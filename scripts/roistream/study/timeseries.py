@@ -123,6 +123,7 @@ def describe(
         "SamplingFrequency": 1 / cleaning.t_r if cleaning.t_r else None,
         "RepetitionTime": cleaning.t_r,
         "RepetitionTimeSource": cleaning.t_r_source,
+        "RepetitionTimeRemarks": list(cleaning.t_r_remarks) or None,
         "NumberOfVolumes": source.n_volumes,
         "NumberOfRegions": len(placed.regions),
         "Runs": describe_sources(source),
