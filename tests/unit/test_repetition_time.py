@@ -20,6 +20,7 @@ from roistream.images.repetition_time import LONGEST, SHORTEST, Statement, heade
 from roistream.images.series import open_series, repetition_time
 from roistream.images.sidecars import Sidecars
 from roistream.study.filters import check_filters, tell_times
+from roistream.study.plan import make_plan
 from roistream.study.runs import join_volumes, read_runs_table
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text("utf-8"))
@@ -398,7 +399,7 @@ def study(tmp_path):
 
 def test_the_column_wins(study):
     runs = read(study, "image\trun\tt_r\na\tone.nii\t2.5\nb\ttwo.nii\tn/a\nc\tnone.nii\t\nd\tmsec.nii\t2e0\n")
-    assert [run.t_r for run in runs] == [2.5, None, None, 2.0]
+    assert [run.t_r for run in runs] == [2.5, 2.0, None, 2.0]
     assert [(run.time.seconds, run.time.source) for run in runs] == [
         (2.5, "runs table"),
         (2.0, "header"),
@@ -406,7 +407,7 @@ def test_the_column_wins(study):
         (2.0, "runs table"),
     ]
     assert [bool(run.time.problem) for run in runs] == [False, False, True, False]
-    by_option = read(study, "image\trun\tt_r\na\tone.nii\t2.5\nb\ttwo.nii\tn/a\nc\tnone.nii\t\n", t_r=3.0)
+    by_option = read(study, "image\trun\tt_r\na\tone.nii\t2.5\nb\ttwo.nii\tn/a\nc\tnone.nii\t\n", cleaning={"t_r": 3.0})
     assert [run.time.seconds for run in by_option] == [2.5, 3.0, 3.0]
     assert "the option t_r says 3 s, but the runs table says 2.5 s, which is taken" in by_option[0].time.remarks
 
@@ -424,7 +425,7 @@ def test_runs_of_one_image_by_their_trs(study):
     with pytest.raises(UserError, match=r"\nline 3: \S+two\.nii does not fit \S+one\.nii: TR 2\.0 s against 1\.0 s; "):
         read(study, "image\trun\na\tone.nii\na\ttwo.nii\n")
     assert len(read(study, "image\trun\tt_r\na\tone.nii\t2\na\ttwo.nii\t\na\tnone.nii\t\na\tmsec.nii\t\n")) == 4
-    assert len(read(study, "image\trun\na\tone.nii\na\ttwo.nii\na\tnone.nii\n", t_r=2.0)) == 3
+    assert len(read(study, "image\trun\na\tone.nii\na\ttwo.nii\na\tnone.nii\n", cleaning={"t_r": 2.0})) == 3
     with pytest.raises(UserError, match=r"\nline 3: .*TR 3\.0 s against 2\.0 s"):
         read(study, "image\trun\tt_r\na\tone.nii\t2\na\ttwo.nii\t3\n")
 
@@ -445,24 +446,26 @@ def test_all_runs_that_a_filter_cannot_take(study):
     for name, line in zip(("none", "short", "msec", "slow"), lines, strict=True):
         assert f"{name}.nii" in line
     with pytest.raises(UserError, match="cannot take 2 runs"):
-        check_filters({"high_pass": 0.04}, read(study, table, t_r=20.0)[1:3])
+        check_filters({"high_pass": 0.04}, read(study, table, cleaning={"t_r": 20.0})[1:3])
     as_one = "image\trun\na\tshort.nii\na\ttwo.nii\n"
     with pytest.raises(UserError, match="cannot take 1 run;"):
         check_filters({"high_pass": 0.04}, read(study, as_one))
     check_filters({"high_pass": 0.04, "per_run": False}, read(study, as_one))
 
 
-def test_what_is_odd_is_told_once_for_all_runs_of_which_it_is_true(study):
+def test_what_is_odd_is_told_once_for_all_runs_of_which_it_is_true(study, caplog):
     say(study / "two.json", 3.0)
     table = "image\trun\n" + "".join(
         f"{number}\t{name}.nii\n" for number, name in enumerate(("none", "none", "one", "none", "two", "msec"))
     )
-    told = tell_times(read(study, table))
+    tell_times(read(study, table))
+    told = [record.getMessage() for record in caplog.records]
     assert len(told) == 3
     assert told[0].startswith(f"TR of {study}/none.nii and 2 more (lines 2-3, 5): neither the runs table")
     assert told[1] == f"TR of {study}/two.nii (line 6): its header says 2 s, but its sidecar says 3 s, which is taken."
     assert told[2].startswith(f"TR of {study}/msec.nii (line 7): its header says 2 ms, ")
-    assert tell_times(read(study, "image\trun\na\tone.nii\n")) == []
+    tell_times(read(study, "image\trun\na\tone.nii\n"))
+    assert len(caplog.records) == 3
 
 
 def test_volumes_of_one_run_have_the_tr_of_any_of_them(study):
@@ -476,6 +479,35 @@ def test_volumes_of_one_run_have_the_tr_of_any_of_them(study):
     silent = join_volumes(read(study, "image\trun\n" + "".join(line.rpartition("\t")[0] + "\n" for line in lines)))
     with pytest.raises(UserError, match="cannot take 1 run;"):
         check_filters({"high_pass": 0.04}, silent)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_the_plan_hands_on_what_was_said(study, check):
+    """A job on a cluster makes the same plan for itself, and looks at its own runs only."""
+    say(study / "two.json", 3.0)
+    table = "image\trun\tt_r\nh\tone.nii\tn/a\ns\ttwo.nii\tn/a\nt\tnone.nii\t1.5\nt\tmsec.nii\t\nn\tnone.nii\t\n"
+    (study / "runs.tsv").write_text(table)
+    nib.Nifti1Image(np.ones((2, 2, 2), np.int16), AFFINE).to_filename(study / "atlas.nii")
+    schemas = {
+        name: yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text("utf-8"))
+        for name in ("config", "runs")
+    }
+    config = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    config |= {"dataset": str(study / "runs.tsv"), "atlas": str(study / "atlas.nii"), "regions": "all"}
+
+    def options(**cleaning):
+        plan = make_plan({**config, "cleaning": cleaning}, schemas, check=check)
+        return {image: plan.cleaning_options(image) for image in plan.runs}
+
+    assert options(detrend=True) == {
+        "h": {"detrend": True},
+        "s": {"detrend": True, "t_r": 3.0, "t_r_source": "sidecar two.json"},
+        "t": {"detrend": True, "t_r": 1.5, "t_r_source": "runs table"},
+        "n": {"detrend": True},
+    }
+    said = options(t_r=1.5)
+    assert said["h"] == said["s"] == said["n"] == {"t_r": 1.5}
+    assert said["t"] == {"t_r": 1.5, "t_r_source": "runs table and option t_r"}
 
 
 # Listings

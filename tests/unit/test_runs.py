@@ -82,7 +82,7 @@ def test_paths_are_relative_to_the_table(study, monkeypatch, tmp_path_factory):
     found = [("one", study / "a.nii"), ("two", study / "sub" / "c.nii"), ("one", study / "b.nii.gz")]
     grid = grid_id((2, 2, 2), AFFINE)
     time = RepetitionTime(2.0, "header")
-    expected = [Run(image, run, n_volumes=3, time=time, grid=grid) for image, run in found]
+    expected = [Run(image, run, n_volumes=3, t_r=2.0, time=time, grid=grid) for image, run in found]
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert read(path) == expected
     monkeypatch.chdir(study.parent)

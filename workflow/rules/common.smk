@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import math
 import os
 import shlex
@@ -28,6 +29,11 @@ from roistream.study.plan import SAMPLES, make_plan
 
 # With this variable set, a script would not find the library beside it.
 shell.prefix("set -euo pipefail; unset PYTHONSAFEPATH; ")
+
+if workflow.is_main_process and not logging.getLogger("roistream").handlers:
+    told = logging.StreamHandler()
+    told.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.getLogger("roistream").addHandler(told)
 
 
 @contextmanager
@@ -253,9 +259,6 @@ def digest_of(script):
 with users_mistakes():
     PLAN = make_plan(config, {name: schema(name) for name in ("config", "runs")}, check=workflow.is_main_process)
     NAMES, STRATEGIES = PLAN.names, PLAN.strategies
-
-for remark in PLAN.remarks:
-    print(f"WARNING: {remark}", file=sys.stderr)
 
 LABELS = list(NAMES)
 # Whether any strategy reads mask files.

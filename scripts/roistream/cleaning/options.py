@@ -168,7 +168,7 @@ def check_filter(
     if time.problem:
         raise UserError(
             f"{image} cannot be filtered without a TR to rely on: {time.problem}; "
-            "give the right one in seconds as the option 't_r', or in the column t_r of the runs table."
+            "give the right one in seconds, as 't_r' of the cleaning (--t-r) or in the column t_r of the runs table."
         )
     for name, frequency in (("low_pass", low_pass), ("high_pass", high_pass)):
         if frequency is not None and frequency >= 0.5 / time.seconds:

@@ -150,7 +150,7 @@ def outside() -> str:
     return f"which is outside of {SHORTEST:g} to {LONGEST:g} s"
 
 
-def settle(*statements: Statement | None) -> RepetitionTime:
+def settle(*statements: Statement) -> RepetitionTime:
     """Take the TR of a run from what the sources say, the most explicit first."""
     said = [statement for statement in statements if statement]
     if not said:
@@ -184,7 +184,10 @@ def join(times: Sequence[tuple[str | Path, RepetitionTime]]) -> RepetitionTime:
         check_same(path, time, *known[0])
     sources = list(dict.fromkeys(str(time.source) for _, time in known))
     source = " and ".join(sources if len(sources) < 3 else [sources[0], f"{len(sources) - 1} more"])
-    problems = [f"{text} ({name_files(paths)})" for text, paths in group(times, lambda time: [time.problem])]
+    problems = [
+        f"{text} ({name_files(paths)})" if len(times) > 1 else text
+        for text, paths in group(times, lambda time: [time.problem])
+    ]
     remarks = tuple(f"TR of {name_files(paths)}: {text}." for text, paths in group(times, lambda time: time.remarks))
     return RepetitionTime(known[0][1].seconds if known else None, source or None, remarks, "; ".join(problems))
 

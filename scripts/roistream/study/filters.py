@@ -1,5 +1,6 @@
 """Before any job: what is odd about the TRs of the runs, and which runs a filter cannot take."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -8,6 +9,8 @@ from roistream.cleaning.options import check_filter
 from roistream.errors import UserError
 from roistream.images.repetition_time import group, name_files
 from roistream.study.runs import Run
+
+logger = logging.getLogger("roistream")
 
 
 def check_filters(cleaning: Mapping[str, Any], runs: Sequence[Run]) -> None:
@@ -44,13 +47,11 @@ def check_filters(cleaning: Mapping[str, Any], runs: Sequence[Run]) -> None:
         raise UserError(f"cleaning: the filter cannot take {number}; correct them:\n" + "\n".join(problems))
 
 
-def tell_times(runs: Sequence[Run]) -> list[str]:
-    """Word what a person should know of the TRs of runs, a sentence for each thing that is odd."""
+def tell_times(runs: Sequence[Run]) -> None:
+    """Tell in the log what a person should know of the TRs of runs, a sentence for each thing that is odd."""
     times = [(run, run.time) for run in runs if run.time is not None]
-    return [
-        f"TR of {name_files([run.path for run in found])}{name_lines(found)}: {text}."
-        for text, found in group(times, lambda time: time.remarks)
-    ]
+    for text, found in group(times, lambda time: time.remarks):
+        logger.warning("TR of %s%s: %s.", name_files([run.path for run in found]), name_lines(found), text)
 
 
 def name_lines(runs: Sequence[Run]) -> str:

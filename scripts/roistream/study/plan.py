@@ -56,14 +56,11 @@ class Plan:
     study : dict
         The runs of each image of the target ``timeseries``, by what its files are called. Each subject of a sample is an
         image of its own.
-    remarks : tuple of str
-        What a person should know before any job runs, a sentence each.
     """
 
     config: Mapping[str, Any]
     runs: dict[str, list[Run]]
     study: dict[str, list[Run]]
-    remarks: tuple[str, ...] = ()
 
     # The comparison
 
@@ -244,12 +241,14 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
         study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
         runs = list(table.values())
     else:
-        study = runs = read_runs_table(config["dataset"], schemas["runs"], check, config["cleaning"].get("t_r"))
+        study = runs = read_runs_table(
+            config["dataset"], schemas["runs"], inspect_runs=check, cleaning=config["cleaning"]
+        )
     images = by_image(study)
-    stems = {derivatives.image_stem(image): runs for image, runs in images.items()}
-    plan = Plan(config, by_image(runs), stems, tuple(tell_times(join_volumes(runs))))
+    plan = Plan(config, by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()})
     if check:
         check_cleaning(config["cleaning"], plan.strategies, join_volumes(runs))
+        tell_times(join_volumes(runs))
         derivatives.check_names(list(images))
         _ = plan.names, plan.atlas_voxels  # an atlas that cannot be read is told before any job
     return plan
@@ -265,6 +264,7 @@ def sample_runs(config: Mapping[str, Any]) -> dict[str, Run]:
             path=folder / adhd.run_path(subject),
             confounds=folder / adhd.confounds_path(subject),
             n_volumes=simulated_length or adhd.run_length(subject),
+            t_r=config["cleaning"].get("t_r") or adhd.T_R,
             time=settle(said_by_somebody(config["cleaning"].get("t_r")), Statement("sample", adhd.T_R)),
             grid=grid_id(adhd.GRID, adhd.AFFINE),
         )

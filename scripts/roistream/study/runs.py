@@ -34,9 +34,9 @@ class Run:
     n_volumes : int or None
         Volumes of the run, where they are known.
     t_r : float or None
-        Repetition time in seconds, where the table says it.
+        Repetition time in seconds, where it is known: what the table says, or `time`.
     time : RepetitionTime or None
-        Its repetition time by all that says something of it, where that has been looked at.
+        By all that says something of it, where that has been looked at.
     grid : str or None
         The name of its grid, see `roistream.images.grids.grid_id`, where it is known.
     is_volume : bool
@@ -62,11 +62,13 @@ def join_volumes(runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         last = joined[-1] if joined else None
         if last and last.is_volume and run.is_volume and last.image == run.image:
+            timed = run if last.t_r is None else last
             joined[-1] = replace(
                 last,
                 n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0),
                 confounds=last.confounds or run.confounds,
-                time=run.time if last.time and last.time.seconds is None else last.time,
+                t_r=timed.t_r,
+                time=timed.time,
             )
         else:
             joined.append(run)
@@ -74,7 +76,7 @@ def join_volumes(runs: Sequence[Run]) -> list[Run]:
 
 
 def read_runs_table(
-    path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True, t_r: float | None = None
+    path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True, cleaning: Mapping[str, Any] | None = None
 ) -> list[Run]:
     """Read and check a runs table.
 
@@ -87,8 +89,8 @@ def read_runs_table(
     inspect_runs : bool
         Also look whether each file exists, each run is a readable 4D image that fits the others of its image, and each
         table of confounds has a row for each volume. Of the runs only headers and sidecars are read.
-    t_r : float, optional
-        Repetition time in seconds that is said for all runs.
+    cleaning : mapping, optional
+        The config key ``cleaning``, which may say the repetition time of all runs.
 
     Returns
     -------
@@ -109,7 +111,7 @@ def read_runs_table(
     problems: list[str] = []
     first_lines: dict[tuple[str, str], int] = {}
     first_images: dict[str, Image] = {}
-    times = Times(t_r)
+    times = Times((cleaning or {}).get("t_r"))
     for line, row, found in check_rows(columns, rows, schema):
         if row.get("run"):
             run = replace(as_run(row, path.parent), line=line)
@@ -195,15 +197,17 @@ def look_at_run(run: Run, first_images: dict[str, Image], times: Times) -> tuple
     problems = []
     try:
         image = inspect_run(run.path)
+        time = times.find(image, run.t_r)
         run = replace(
             run,
             n_volumes=image.n_volumes,
-            time=times.find(image, run.t_r),
+            t_r=time.seconds,
+            time=time,
             grid=grid_id(image.grid, image.affine),
             is_volume=image.is_volume,
         )
         check_runs_fit([first_images.setdefault(run.image, image), image])
-        times.check(run.image, run.path, run.time)
+        times.check(run.image, run.path, time)
     except UserError as error:
         problems.append(str(error))
     if run.confounds is not None:
