@@ -28,6 +28,7 @@ from roistream.extraction_options import (
 )
 from roistream.faults import free_space
 from roistream.images.image import Image, inspect
+from roistream.images.repetition_time import log_source
 from roistream.images.series import Series, open_series
 from roistream.images.unchanged import Unchanged
 from roistream.images.volumes import read_blocks
@@ -140,6 +141,7 @@ def extract_regions(
         "run_lengths": run_lengths or [source.n_volumes],
         "regions_digest": digest_of(names, located),
         "cleaning": {name: getattr(prepared, name) for name in CLEANING_OPTIONS},
+        "t_r_remarks": prepared.t_r_remarks,
         "per_run": per_run,
         "confounds": list(map(str, confounds)),
         "confound_columns": confound_columns,
@@ -151,6 +153,7 @@ def extract_regions(
     with whole_file(out / "extraction.json") as partial:
         partial.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     logger.info("%s: %d regions of %d volumes with %d job(s).", strategy, len(located), source.n_volumes, n_jobs)
+    log_source(prepared.t_r, prepared.t_r_source)
 
 
 def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, cleaning: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from roistream.extraction_options import (
     add_region_options,
     take_cleaning,
 )
+from roistream.images.repetition_time import log_source
 from roistream.images.series import open_series
 from roistream.images.unchanged import Unchanged
 from roistream.memory.limits import check_memory
@@ -115,12 +116,14 @@ def extract_timeseries(
     check_grid(on_grid, source.grid, atlas)
     names = [region.name for region in on_grid.regions]
     made_with = {
-        **options,
+        **{name: value for name, value in options.items() if not name.startswith("t_r")},
+        # What was said of this image alone is none of the configuration.
+        "t_r": None if options.get("t_r_source") else options.get("t_r"),
         "confounds": list(map(str, confounds)),
         "confound_columns": list(confound_columns) if confound_columns else None,
         "per_run": per_run,
     }
-    remove_others(out, source, on_grid.regions, made_with)
+    remove_others(out, source, on_grid.regions, made_with, prepared.t_r)
     with ExitStack() as stack:
         stack.enter_context(inputs)
         voxels = None
@@ -148,6 +151,7 @@ def extract_timeseries(
         sidecar = describe(source, on_grid, found, statistic, made_with, prepared, predicted, begin)
         write_sidecar(sidecar, Path(f"{out}_stat-{statistic}_timeseries.json"))
     logger.info("%d region(s), %d volume(s) of %d run(s).", len(names), source.n_volumes, len(source.runs))
+    log_source(prepared.t_r, prepared.t_r_source)
 
 
 def check_grid(placed: PlacedAtlas, grid: tuple[int, int, int], atlas: Path) -> None:

@@ -194,7 +194,7 @@ def test_the_shortest_run_for_a_filter_is_nilearns(band):
 def test_filters_need_a_repetition_time(tmp_path):
     image = inspect(save_run(tmp_path / "run.nii", np.zeros((2, 2, 2, 9), np.float32), t_r=0))
     assert prepare_cleaning(image, {"detrend": True}).t_r is None
-    with pytest.raises(UserError, match="no TR in its header"):
+    with pytest.raises(UserError, match="cannot be filtered without a TR to rely on"):
         prepare_cleaning(image, {"high_pass": 0.01})
 
 

@@ -159,7 +159,7 @@ WRONG_CLEANING = {
     "standardize_confounds": [None, 1],
     "low_pass": [0, "high"],
     "high_pass": [-0.01, [0.01]],
-    "t_r": [0, "2 s"],
+    "t_r": [0, 0.01, 31, 2000, "2 s"],
     "confounds": ["confounds.tsv", None],
     "confound_columns": ["csf", [], ["csf", "csf"], True],
     "per_run": [0, "no way"],

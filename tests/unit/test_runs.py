@@ -18,6 +18,7 @@ from roistream.cleaning.confounds import parse_confounds
 from roistream.errors import UserError
 from roistream.images.grids import grid_id
 from roistream.images.image import inspect
+from roistream.images.repetition_time import RepetitionTime
 from roistream.images.series import check_runs_fit
 from roistream.study.runs import Run, read_run_lengths, read_runs_table, write_run_lengths
 
@@ -71,7 +72,7 @@ def problems(path, **options):
 def test_the_schema_is_a_closed_one():
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["additionalProperties"] is False
-    assert list(SCHEMA["properties"]) == ["image", "run", "confounds"]
+    assert list(SCHEMA["properties"]) == ["image", "run", "confounds", "t_r"]
     assert SCHEMA["required"] == ["image", "run"]
     for entry in SCHEMA["properties"].values():
         assert re.fullmatch(r"\S.*[^.]", entry["description"])
@@ -81,7 +82,8 @@ def test_paths_are_relative_to_the_table(study, monkeypatch, tmp_path_factory):
     path = write(study, ("image", "run"), ("one", "a.nii"), ("two", "sub/c.nii"), ("one", str(study / "b.nii.gz")))
     found = [("one", study / "a.nii"), ("two", study / "sub" / "c.nii"), ("one", study / "b.nii.gz")]
     grid = grid_id((2, 2, 2), AFFINE)
-    expected = [Run(image, run, n_volumes=3, t_r=2.0, grid=grid) for image, run in found]
+    time = RepetitionTime(2.0, "header")
+    expected = [Run(image, run, n_volumes=3, t_r=2.0, time=time, grid=grid) for image, run in found]
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert read(path) == expected
     monkeypatch.chdir(study.parent)
@@ -167,7 +169,8 @@ def test_runs_of_one_image_must_fit_each_other(study):
         f"line 2: {study}/absent.nii does not exist; check the path",
         f"line 5: {study}/other_grid.nii does not fit {study}/a.nii: the grid (2, 2, 1) against (2, 2, 2){advice}",
         f"line 7: {study}/other_affine.nii does not fit {study}/a.nii: another affine, by 0.333 voxels at a corner{advice}",
-        f"line 8: {study}/other_tr.nii does not fit {study}/a.nii: TR 2.5 s against 2.0 s{advice}",
+        f"line 8: {study}/other_tr.nii does not fit {study}/a.nii: TR 2.5 s against 2.0 s; "
+        "give the right one as t_r, or make it an image of its own",
     ]
 
 
@@ -311,8 +314,6 @@ def moved(element, by):
         ({"grid": (3, 4, 6)}, r"the grid \(3, 4, 6\) against \(3, 4, 5\)"),
         ({"affine": moved((0, 3), 0.5)}, r"another affine, by 0\.167 voxels at a corner"),
         ({"affine": moved((1, 2), 0.01)}, r"another affine, by 0\.015 voxels at a corner"),
-        ({"t_r": 2.5}, r"TR 2\.5 s against 2\.0 s"),
-        ({"t_r": 0}, r"TR unset.* against 2\.0 s"),
     ],
 )
 def test_runs_that_do_not_fit_are_both_named(tmp_path, changes, message):
@@ -336,10 +337,6 @@ def test_rounding_lengths_and_types_may_differ(tmp_path):
     check_runs_fit([first, second])
     check_runs_fit([second, first])
     check_runs_fit([first])
-
-
-def test_runs_without_a_tr_fit_each_other(tmp_path):
-    check_runs_fit([run(tmp_path, "first.nii", t_r=0), run(tmp_path, "second.nii", t_r=0)])
 
 
 # Runs inside an image

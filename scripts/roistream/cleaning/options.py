@@ -12,7 +12,8 @@ from roistream.cleaning.confounds import Confounds, read_confounds, refuse_other
 from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_left, tell_confounds
 from roistream.errors import UserError
 from roistream.images.image import Image
-from roistream.images.series import Series
+from roistream.images.repetition_time import RepetitionTime, warn
+from roistream.images.series import Series, repetition_time
 
 logger = logging.getLogger("roistream")
 
@@ -35,6 +36,10 @@ class Cleaning:
         Cut-off frequencies of a Butterworth filter, in Hz.
     t_r : float, optional
         Repetition time in seconds; needed by the filters.
+    t_r_source : str, optional
+        Where it is from, see `roistream.images.repetition_time.RepetitionTime`.
+    t_r_remarks : tuple of str
+        What is odd about it.
     confounds : numpy.ndarray, optional
         ``(n_volumes, n_confounds)``, regressed out of every voxel. A run that has fewer than another has zeros in the last
         columns (see `roistream.cleaning.signals.clean_runs`).
@@ -51,6 +56,8 @@ class Cleaning:
     low_pass: float | None = None
     high_pass: float | None = None
     t_r: float | None = None
+    t_r_source: str | None = None
+    t_r_remarks: tuple[str, ...] = ()
     confounds: np.ndarray | None = None
     runs: np.ndarray | None = None
     removals: tuple[Removal, ...] = ()
@@ -93,7 +100,8 @@ def prepare_cleaning(
     image : Image or Series
         The image to clean.
     options : dict
-        Attributes of `Cleaning` other than `confounds` and `runs`. Without a ``t_r`` the header's is taken.
+        Attributes of `Cleaning` other than `confounds` and `runs`. Without a ``t_r`` that of sidecars or headers is taken; what
+        is odd about it is told.
     run_lengths : sequence of int, optional
         Volumes of each run of a concatenated image, to clean each by itself.
     confounds : sequence of path
@@ -113,8 +121,9 @@ def prepare_cleaning(
     UserError
         The options are impossible for this image, or a table does not fit it.
     """
-    t_r = options.get("t_r") or image.t_r
-    options = {**options, "t_r": t_r}
+    time = repetition_time(image.runs, options.get("t_r"), options.get("t_r_source"))
+    warn(time)
+    options = {**options, "t_r": time.seconds, "t_r_source": time.source, "t_r_remarks": time.remarks}
     if confound_columns is not None and not confounds:
         raise UserError("confound_columns chooses columns of the confounds, but no tables of confounds are given.")
     tables = read_confounds(confounds, confound_columns, unmatched_patterns)
@@ -140,7 +149,7 @@ def prepare_cleaning(
     matrix = join_confounds(tables, by_run=several)
     cleaning = Cleaning(**options, confounds=matrix, runs=runs)
     shortest = min(run_lengths) if several else image.n_volumes
-    check_filter(cleaning.low_pass, cleaning.high_pass, t_r, shortest, image.path)
+    check_filter(cleaning.low_pass, cleaning.high_pass, time, shortest, image.path)
     if not cleaning.standardize_confounds and matrix is not None and runs is not None:
         # nilearn.signal.clean loses this option on its way to the single run (0.13.1, _process_runs).
         raise UserError(
@@ -201,7 +210,7 @@ def look_at_parts(tables: Sequence[Confounds], lengths: Sequence[int], cleaning:
 
 
 def check_filter(
-    low_pass: float | None, high_pass: float | None, t_r: float | None, n_volumes: int, image: str | Path
+    low_pass: float | None, high_pass: float | None, time: RepetitionTime, n_volumes: int, image: str | Path
 ) -> None:
     """Refuse a filter that is impossible for a run.
 
@@ -209,8 +218,8 @@ def check_filter(
     ----------
     low_pass, high_pass : float, optional
         Cut-off frequencies in Hz.
-    t_r : float, optional
-        Repetition time in seconds.
+    time : RepetitionTime
+        The run's.
     n_volumes : int
         Volumes of the shortest run.
     image : str or path
@@ -219,17 +228,20 @@ def check_filter(
     Raises
     ------
     UserError
-        No TR, a frequency that the TR does not resolve, or too few volumes.
+        No TR to rely on, a frequency that the TR does not resolve, or too few volumes.
     """
     if low_pass is None and high_pass is None:
         return
-    if t_r is None:
-        raise UserError(f"{image} has no TR in its header, which the filters need; set 't_r' (seconds).")
+    if time.problem:
+        raise UserError(
+            f"{image} cannot be filtered without a TR to rely on: {time.problem}; "
+            "give the right one in seconds, as 't_r' of the cleaning (--t-r) or in the column t_r of the runs table."
+        )
     for name, frequency in (("low_pass", low_pass), ("high_pass", high_pass)):
-        if frequency is not None and frequency >= 0.5 / t_r:
+        if frequency is not None and frequency >= 0.5 / time.seconds:
             raise UserError(
-                f"{name} {frequency} Hz is not below half the sampling rate of {image}, {0.5 / t_r:.4g} Hz at a TR of {t_r} s; "
-                "lower it."
+                f"{name} {frequency} Hz is not below half the sampling rate of {image}, {0.5 / time.seconds:.4g} Hz at a TR of "
+                f"{time.seconds:g} s ({time.source}); lower it."
             )
     if n_volumes <= shortest_filtered(low_pass, high_pass):
         raise UserError(

@@ -86,7 +86,7 @@ class ConfoundChecks:
 
     def look_at_rank(self, confounds: Confounds, t_r: float | None) -> None:
         """Find out what the confounds of a run that is cleaned by itself take from it; refuse it if nothing is left."""
-        options = {**self.cleaning, "t_r": self.cleaning.get("t_r") or t_r}
+        options = {**self.cleaning, "t_r": t_r or self.cleaning.get("t_r")}
         removal = look_at_confounds(confounds.values, confounds.names, str(confounds.path), options)
         refuse_nothing_left(removal)
         self._removals.append(removal)

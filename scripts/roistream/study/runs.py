@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from roistream.errors import UserError
 from roistream.images.files import files_of
 from roistream.images.grids import grid_id
 from roistream.images.image import Image
+from roistream.images.repetition_time import RepetitionTime
 from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
 from roistream.study.confound_checks import ConfoundChecks
 from roistream.study.tables import read_rows
+from roistream.study.times import Times, read_t_r
 from roistream.tables import SEPARATOR_NAMES, SEPARATORS, find_separator
 
 
@@ -33,11 +35,15 @@ class Run:
     n_volumes : int or None
         Volumes of the run, where they are known.
     t_r : float or None
-        Repetition time in seconds, where it is known.
+        Repetition time in seconds, where it is known: what the table says, or `time`.
+    time : RepetitionTime or None
+        By all that says something of it, where that has been looked at.
     grid : str or None
         The name of its grid, see `roistream.images.grids.grid_id`, where it is known.
     is_volume : bool
         Whether its header says that it is a single 3D volume.
+    line : int or None
+        Where it stands in the table.
     """
 
     image: str
@@ -45,8 +51,10 @@ class Run:
     confounds: Path | None = None
     n_volumes: int | None = None
     t_r: float | None = None
+    time: RepetitionTime | None = None
     grid: str | None = None
     is_volume: bool = False
+    line: int | None = field(default=None, compare=False)
 
 
 def join_volumes(runs: Sequence[Run]) -> list[Run]:
@@ -55,8 +63,13 @@ def join_volumes(runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         last = joined[-1] if joined else None
         if last and last.is_volume and run.is_volume and last.image == run.image:
+            timed = run if last.t_r is None else last
             joined[-1] = replace(
-                last, n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0), confounds=last.confounds or run.confounds
+                last,
+                n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0),
+                confounds=last.confounds or run.confounds,
+                t_r=timed.t_r,
+                time=timed.time,
             )
         else:
             joined.append(run)
@@ -76,9 +89,10 @@ def read_runs_table(
         JSON schema of one row: a closed object whose properties, the columns, have descriptions.
     inspect_runs : bool
         Also look whether each file exists, each run is a readable 4D image that fits the others of its image, and each
-        table of confounds has a row for each volume. Of the runs only headers are read.
+        table of confounds has a row for each volume. Of the runs only headers and sidecars are read.
     cleaning : mapping, optional
-        The config key ``cleaning``: if it asks for confounds their tables are read as the jobs will, values and all.
+        The config key ``cleaning``, which may say the repetition time of all runs. If it asks for confounds their tables are
+        read as the jobs will, values and all.
 
     Returns
     -------
@@ -100,16 +114,21 @@ def read_runs_table(
     first_lines: dict[tuple[str, str], int] = {}
     first_images: dict[str, Image] = {}
     confounds = ConfoundChecks(cleaning or {}, "confounds" in columns)
+    times = Times((cleaning or {}).get("t_r"))
     for line, row, found in check_rows(columns, rows, schema):
         if row.get("run"):
-            run = as_run(row, path.parent)
+            run = replace(as_run(row, path.parent), line=line)
+            try:
+                run = replace(run, t_r=read_t_r(row.get("t_r", "")))
+            except ValueError:
+                found.append(f"t_r {row['t_r']!r} must be {schema['properties']['t_r']['description']}")
             # Another spelling of a path, or a link, is the same file; a pair has two names.
             file = (os.path.realpath if inspect_runs else os.path.abspath)(files_of(run.path)[0])
             before = first_lines.setdefault((run.image, file), line)
             if before != line:
                 found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
             elif inspect_runs:
-                run, more = look_at_run(run, first_images, confounds)
+                run, more = look_at_run(run, first_images, confounds, times)
                 found += more
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
@@ -166,7 +185,9 @@ def as_run(row: Mapping[str, str], folder: Path) -> Run:
     return Run(row["image"], folder / row["run"], None if confounds in ("", "n/a") else folder / confounds)
 
 
-def look_at_run(run: Run, first_images: dict[str, Image], confounds: ConfoundChecks) -> tuple[Run, list[str]]:
+def look_at_run(
+    run: Run, first_images: dict[str, Image], confounds: ConfoundChecks, times: Times
+) -> tuple[Run, list[str]]:
     """Look at the files of a run.
 
     Parameters
@@ -177,6 +198,8 @@ def look_at_run(run: Run, first_images: dict[str, Image], confounds: ConfoundChe
         The first readable run of each image, against which later ones are held; filled here.
     confounds : ConfoundChecks
         Looks at the table of confounds.
+    times : Times
+        Finds and compares the TRs.
 
     Returns
     -------
@@ -188,14 +211,17 @@ def look_at_run(run: Run, first_images: dict[str, Image], confounds: ConfoundChe
     problems = []
     try:
         image = inspect_run(run.path)
+        time = times.find(image, run.t_r)
         run = replace(
             run,
             n_volumes=image.n_volumes,
-            t_r=image.t_r,
+            t_r=time.seconds,
+            time=time,
             grid=grid_id(image.grid, image.affine),
             is_volume=image.is_volume,
         )
         check_runs_fit([first_images.setdefault(run.image, image), image])
+        times.check(run.image, run.path, time)
     except UserError as error:
         problems.append(str(error))
     try:

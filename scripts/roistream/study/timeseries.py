@@ -111,20 +111,21 @@ def describe(
     made_with : mapping
         The options of cleaning, as they were asked for.
     cleaning : Cleaning
-        What has been made of them.
+        What they are for this image.
     predicted_mib : float
         Predicted peak memory.
     begin : float
         When the extraction began, by ``time.monotonic``.
     """
-    t_r = made_with.get("t_r") or source.t_r
     names = np.array([region.name for region in placed.regions], object)
     confounds = dict.fromkeys(name for removal in cleaning.removals for name in removal.names)
     return {
         "Sources": [str(run.path) for run in source.runs],
         "Statistic": statistic,
-        "SamplingFrequency": 1 / t_r if t_r else None,
-        "RepetitionTime": t_r,
+        "SamplingFrequency": 1 / cleaning.t_r if cleaning.t_r else None,
+        "RepetitionTime": cleaning.t_r,
+        "RepetitionTimeSource": cleaning.t_r_source,
+        "RepetitionTimeRemarks": list(cleaning.t_r_remarks) or None,
         "NumberOfVolumes": source.n_volumes,
         "NumberOfRegions": len(placed.regions),
         "Runs": describe_sources(source),
@@ -211,8 +212,10 @@ def fingerprint(made_with: Mapping[str, Any], regions: Sequence[Region]) -> str:
     return hashlib.sha256(json.dumps([cleaning, atlas], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def remove_others(out: str, source: Series, regions: Sequence[Region], made_with: Mapping[str, Any]) -> None:
-    """Remove what was made before of this image, unless it was made of the same runs with the same configuration.
+def remove_others(
+    out: str, source: Series, regions: Sequence[Region], made_with: Mapping[str, Any], t_r: float | None
+) -> None:
+    """Remove what was made before of this image, unless it was made of the same runs with the same configuration and TR.
 
     Else a statistic or the voxels that are not asked for any more would lie beside what is current as if they belonged to it.
 
@@ -226,12 +229,16 @@ def remove_others(out: str, source: Series, regions: Sequence[Region], made_with
         The regions asked for.
     made_with : mapping
         The options of cleaning.
+    t_r : float, optional
+        The TR of the image.
     """
     folder, beginning = Path(out).parent, Path(out).name
     made = [path for path in folder.glob(f"{glob.escape(beginning)}_*") if path.name.endswith(RESULTS)]
     sidecars = [read_sidecar(path) for path in made if path.suffix == ".json"]
-    current = (fingerprint(made_with, regions), describe_sources(source))
-    if sidecars and all((sidecar["Fingerprint"], sidecar["Runs"]) == current for sidecar in sidecars):
+    current = (fingerprint(made_with, regions), describe_sources(source), t_r)
+    if sidecars and all(
+        (sidecar["Fingerprint"], sidecar["Runs"], sidecar.get("RepetitionTime")) == current for sidecar in sidecars
+    ):
         return
     for path in made:
         path.unlink()
