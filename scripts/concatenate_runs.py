@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from roistream.command_line import add_log_option
-from roistream.images.image import Image
+from roistream.images.files import files_of
+from roistream.images.image import Image, tell
 from roistream.images.progress import progress
 from roistream.images.series import Series, open_series
 from roistream.images.volumes import read_blocks, read_stored
@@ -45,6 +46,7 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
         A run is unreadable or does not fit the first one.
     """
     series = open_series(runs)
+    tell(series.remarks)
     if len(runs) == 1 and is_readable(series.runs[0]) and image.name.endswith(".nii.gz"):
         with whole_file(image) as partial:
             partial.unlink(missing_ok=True)
@@ -57,7 +59,8 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
 
 def is_readable(run: Image) -> bool:
     """Tell whether all strategies can read a run as it is."""
-    return run.path.name.endswith(".nii.gz") and len(run.header.shape) == 4
+    is_pair = len(set(files_of(run.path))) == 2
+    return run.compression == "gz" and not is_pair and len(run.header.shape) == 4
 
 
 def copy_volumes(series: Series, image: Path) -> None:

@@ -6,10 +6,8 @@ Knows nothing of measuring and works from a plain shell: python scripts/extract_
 
 import argparse
 import csv
-import errno
 import json
 import logging
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,9 +24,8 @@ from roistream.extraction_options import (
     add_memory_option,
     parse_extraction_options,
 )
-from roistream.images.image import Image, inspect
+from roistream.images.image import Image, inspect, tell
 from roistream.images.series import Series, open_series
-from roistream.images.volumes import read_blocks
 from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
 from roistream.outputs import files_of_labels, remove_files, whole_file
@@ -102,6 +99,7 @@ def extract_regions(
     entry = STRATEGIES[strategy]
     check_abilities(entry, image, atlas, cleaning or {})
     source = open_series(image) if entry.reads_series else inspect(image[0])
+    tell(source.remarks)
     run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
     prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns)
     located, stems, names = locate_atlas(source, atlas, regions) if atlas else locate_masks(source, masks, regions)
@@ -167,17 +165,9 @@ def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, 
 def run_strategy(
     entry: Strategy, source: Image | Series, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning, folder: Path
 ) -> Iterator[np.ndarray]:
-    """Run a strategy; when it fails on a damaged image, say so as the block reader does."""
-    if not masks:
-        return
-    try:
+    """Run a strategy."""
+    if masks:
         yield from entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else []))
-    except (EOFError, OSError, ValueError, zlib.error) as error:
-        # What has nothing to do with the image is no reason to read it once more.
-        if getattr(error, "errno", None) not in (errno.ENOMEM, errno.ENOSPC):
-            for _ in read_blocks(source):
-                pass
-        raise
 
 
 def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> list[np.ndarray]:

@@ -37,6 +37,8 @@ class Run:
         The name of its grid, see `roistream.images.grids.grid_id`, where it is known.
     is_volume : bool
         Whether its header says that it is a single 3D volume.
+    oriented : bool
+        Whether its header says where it lies, as far as that is known.
     """
 
     image: str
@@ -46,6 +48,7 @@ class Run:
     t_r: float | None = None
     grid: str | None = None
     is_volume: bool = False
+    oriented: bool = True
 
 
 def join_volumes(runs: Sequence[Run]) -> list[Run]:
@@ -179,6 +182,7 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
             t_r=image.t_r,
             grid=grid_id(image.grid, image.affine),
             is_volume=image.is_volume,
+            oriented=image.oriented,
         )
         check_runs_fit([first_images.setdefault(run.image, image), image])
     except UserError as error:

@@ -128,6 +128,7 @@ def describe(
         "LeastCoverage": least(found.coverage),
         "ValuesNotFinite": int(found.n_not_finite.sum()),
         "ConstantVoxels": int(found.n_constant.sum()),
+        "Remarks": [*source.remarks, *placed.remarks],
         "Fingerprint": fingerprint(made_with, placed.regions),
         "SoftwareVersions": software_versions(),
         "PredictedPeakMiB": round(predicted_mib, 1),
