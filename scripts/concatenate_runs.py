@@ -10,7 +10,8 @@ import numpy as np
 
 from roistream.command_line import add_log_option
 from roistream.extraction_options import add_time_options
-from roistream.images.image import Image
+from roistream.images.files import files_of
+from roistream.images.image import Image, tell
 from roistream.images.progress import progress
 from roistream.images.repetition_time import RepetitionTime, log_source, warn
 from roistream.images.series import Series, open_series, repetition_time
@@ -56,6 +57,7 @@ def concatenate_runs(
     """
     inputs = Unchanged(runs)
     series = open_series(runs)
+    tell(series.remarks)
     time = repetition_time(series.runs, t_r, t_r_source)
     warn(time)
     if len(runs) == 1 and is_readable(series.runs[0]) and image.name.endswith(".nii.gz"):
@@ -71,7 +73,8 @@ def concatenate_runs(
 
 def is_readable(run: Image) -> bool:
     """Tell whether all strategies can read a run as it is."""
-    return run.path.name.endswith(".nii.gz") and len(run.header.shape) == 4
+    is_pair = len(set(files_of(run.path))) == 2
+    return run.compression == "gz" and not is_pair and len(run.header.shape) == 4
 
 
 def copy_volumes(series: Series, image: Path, time: RepetitionTime, inputs: Unchanged) -> None:

@@ -6,10 +6,8 @@ Knows nothing of measuring and works from a plain shell: python scripts/extract_
 
 import argparse
 import csv
-import errno
 import json
 import logging
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,11 +25,10 @@ from roistream.extraction_options import (
     parse_extraction_options,
 )
 from roistream.faults import free_space
-from roistream.images.image import Image, inspect
+from roistream.images.image import Image, inspect, tell
 from roistream.images.repetition_time import log_source
 from roistream.images.series import Series, open_series
 from roistream.images.unchanged import Unchanged
-from roistream.images.volumes import read_blocks
 from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
 from roistream.outputs import files_of_labels, remove_files, whole_file
@@ -109,6 +106,7 @@ def extract_regions(
     check_abilities(entry, image, atlas, cleaning or {})
     inputs = Unchanged(image)
     source = open_series(image) if entry.reads_series else inspect(image[0])
+    tell(source.remarks)
     run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
     prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns, unmatched_patterns)
     located, stems, names = locate_atlas(source, atlas, regions) if atlas else locate_masks(source, masks, regions)
@@ -197,28 +195,18 @@ def run_strategy(
     folder: Path,
     inputs: Unchanged,
 ) -> Iterator[np.ndarray]:
-    """Run a strategy; when it fails on a damaged image, say so as the block reader does.
-
-    Before it gives the first array it has read all, and `inputs` must be what they were.
-    """
+    """Run a strategy. Before it gives the first array it has read all, and `inputs` must be what they were."""
     if not masks:
         return
     if entry.uses_workers:
         check_workers(n_jobs)
-    try:
-        with inputs:
-            arrays = iter(entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else [])))
-            first = next(arrays)
-        inputs.check()
-        yield first
-        del first
-        yield from arrays
-    except (EOFError, OSError, ValueError, zlib.error) as error:
-        # What has nothing to do with the image is no reason to read it once more.
-        if getattr(error, "errno", None) not in (errno.ENOMEM, errno.ENOSPC):
-            for _ in read_blocks(source):
-                pass
-        raise
+    with inputs:
+        arrays = iter(entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else [])))
+        first = next(arrays)
+    inputs.check()
+    yield first
+    del first
+    yield from arrays
 
 
 def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> list[np.ndarray]:

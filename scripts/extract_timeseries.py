@@ -21,6 +21,7 @@ from roistream.extraction_options import (
     add_region_options,
     take_cleaning,
 )
+from roistream.images.image import tell
 from roistream.images.repetition_time import log_source
 from roistream.images.series import open_series
 from roistream.images.unchanged import Unchanged
@@ -52,6 +53,7 @@ def extract_timeseries(
     regions: int | str | Sequence[int] = "all",
     labels: Path | None = None,
     empty_regions: str = "error",
+    missing_orientation: str = "error",
     statistics: Sequence[str] = ("mean",),
     save_voxels: bool = False,
     confounds: Sequence[Path] = (),
@@ -73,7 +75,7 @@ def extract_timeseries(
         How the paths of all results begin.
     placed : sequence of path
         The table of regions and the coverage that place_atlas.py has written with the atlas.
-    regions, labels, empty_regions
+    regions, labels, empty_regions, missing_orientation
         Which regions of an atlas that is not placed yet, see `roistream.regions.placed.put_on_grid`.
     statistics : sequence of str
         Some of `roistream.regions.labels.STATISTICS`.
@@ -100,6 +102,7 @@ def extract_timeseries(
     begin = time.monotonic()
     inputs = Unchanged(runs)
     source = open_series(runs)
+    tell(source.remarks)
     options = cleaning or {}
     run_lengths = source.run_lengths if per_run else None
     prepared = prepare_cleaning(source, options, run_lengths, confounds, confound_columns, unmatched_patterns)
@@ -112,7 +115,11 @@ def extract_timeseries(
     check_memory(predicted, "This extraction", memory_shortage)
     on_grid = read_placed(atlas, *placed) if placed else None
     if on_grid is None:
-        on_grid = put_on_grid(atlas, source.grid, source.affine, source.path, regions, labels, empty_regions)
+        on_grid = put_on_grid(
+            *(atlas, source.grid, source.affine, source.path, regions, labels, empty_regions),
+            oriented=source.oriented,
+            missing_orientation=missing_orientation,
+        )
     check_grid(on_grid, source.grid, atlas)
     names = [region.name for region in on_grid.regions]
     made_with = {

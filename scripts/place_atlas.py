@@ -7,6 +7,7 @@ from pathlib import Path
 
 from roistream.command_line import add_log_option
 from roistream.extraction_options import add_region_options
+from roistream.images.image import tell
 from roistream.images.series import inspect_run
 from roistream.regions.placed import put_on_grid, write_placed
 from roistream.reporting import reporting
@@ -21,6 +22,7 @@ def place_atlas(
     regions: int | str | Sequence[int] = "all",
     labels: Path | None = None,
     empty_regions: str = "error",
+    missing_orientation: str = "error",
 ) -> None:
     """Write an atlas on the grid of a run.
 
@@ -31,12 +33,12 @@ def place_atlas(
     like : path
         4D or 3D image that gives grid and affine.
     out : path
-        int32 label image to write.
+        int32 label image to write, and a sidecar beside it with what is odd about the atlas.
     table : path
         The table of regions to write (`roistream.regions.coverage.Region`).
     coverage : path
         ``.npy`` to write: for each atlas voxel of the regions the number of its region and the voxel of the run in which it lies.
-    regions, labels, empty_regions
+    regions, labels, empty_regions, missing_orientation
         See `roistream.regions.placed.put_on_grid`.
 
     Raises
@@ -45,7 +47,12 @@ def place_atlas(
         The atlas is no label image, lies outside of the run, or a region is empty and must not be.
     """
     target = inspect_run(like)
-    placed = put_on_grid(atlas, target.grid, target.affine, like, regions, labels, empty_regions)
+    tell(target.remarks)
+    placed = put_on_grid(
+        *(atlas, target.grid, target.affine, like, regions, labels, empty_regions),
+        oriented=target.oriented,
+        missing_orientation=missing_orientation,
+    )
     write_placed(placed, target.affine, out, table, coverage)
 
 

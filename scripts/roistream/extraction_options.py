@@ -102,6 +102,12 @@ def add_region_options(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="a label without a voxel on the grid: an error, or a column without values (default: error)",
     )
+    parser.add_argument(
+        "--missing-orientation",
+        choices=("error", "guess"),
+        default="error",
+        help="a header that does not say where its grid lies: an error, or a guess (default: error)",
+    )
 
 
 def parse_extraction_options(parser: argparse.ArgumentParser) -> dict:

@@ -1,6 +1,7 @@
 """The extraction as a user runs it: a command in a process of its own."""
 
 import csv
+import gzip
 import json
 import re
 import subprocess
@@ -430,6 +431,9 @@ def test_a_second_run_that_fails_leaves_nothing_that_looks_complete(tmp_path, im
     out = tmp_path / "out"
     assert extract(image, masks, out).returncode == 0
     assert (out / "extraction.json").is_file()
-    image.write_bytes(image.read_bytes()[:-100])
+    content = bytearray(gzip.compress(image.read_bytes(), 0))
+    content[-100] ^= 1
+    image = tmp_path / "damaged.nii.gz"
+    image.write_bytes(content)
     assert extract(image, masks, out).returncode == 1
     assert not (out / "extraction.json").exists()

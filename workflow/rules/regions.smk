@@ -46,6 +46,7 @@ rule place_atlas:
         atlas=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_dseg.nii.gz",
         regions=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_regions.tsv",
         coverage=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_coverage.npy",
+        sidecar=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_dseg.json",
     log:
         f"logs/place_atlas/{PLAN.atlas_name}_grid-{{grid}}.log",
     conda:

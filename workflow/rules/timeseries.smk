@@ -24,6 +24,7 @@ rule extract_timeseries:
         atlas=placed_atlas("dseg.nii.gz"),
         regions=placed_atlas("regions.tsv"),
         coverage=placed_atlas("coverage.npy"),
+        sidecar=placed_atlas("dseg.json"),
     output:
         tables=expand(
             f"{RESULTS}_stat-{{statistic}}_timeseries.tsv", statistic=PLAN.config["statistics"], allow_missing=True

@@ -1,43 +1,188 @@
-"""Which files an image consists of, and how their bytes are read from front to back."""
+"""Which files an image consists of, and how their bytes are read from front to back.
+
+A path is a path: nothing in it is a pattern, a home folder or a variable. How a file is compressed is told by its ending, in
+letters of any case; the content must agree. A name without one of these endings tells nothing, there the content decides.
+"""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import zlib
+import errno
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from isal import isal_zlib
-from isal.isal_zlib import _GzipReader
+from roistream.errors import UserError
+from roistream.images.members import BZIP2, GZIP, DamagedStreamError, GzipStream, MemberStream, bunzip
 
-COMPRESSIONS = (".gz", ".bz2")
+COMPRESSIONS = {"gz": GZIP, "bz2": BZIP2}
+"""Compressions that are read, and how such files begin."""
 
-# What the decompressors raise for damaged data, beside EOFError for data that end early.
-DAMAGE = (gzip.BadGzipFile, zlib.error, isal_zlib.error, OSError)
+PROMISED = {".nii": "", ".hdr": "", ".img": "", ".gz": "gz", ".bz2": "bz2"}
+"""What an ending says of the compression."""
+
+PAIR = {".hdr": ".img", ".img": ".hdr"}
+
+START_BYTES = 264
+"""As many bytes tell what a file is."""
+
+CONTENTS = (
+    (b"\x1f\x8b", "compressed with gzip"),
+    (b"BZh", "compressed with bzip2"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd, which is not read here"),
+    (b"\xfd7zXZ", "compressed with xz, which is not read here"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x89HDF", "HDF5, as of MINC 2"),
+    (b"CDF", "NetCDF, as of MINC 1"),
+    (b"version https://git-lfs", "a pointer of Git LFS; the content has not been fetched (git lfs pull)"),
+    (b"NRRD", "NRRD"),
+)
+"""What else files begin with that are taken for images."""
+
+SIZES_OF_HEADERS = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
 
 
 def files_of(path: Path) -> tuple[Path, Path]:
     """Name the files that hold the header and the data of an image: twice the same, or a pair."""
-    compression = path.suffix if path.suffix.lower() in COMPRESSIONS else ""
+    compression = path.suffix if PROMISED.get(path.suffix.lower()) else ""
     plain = path.with_suffix("") if compression else path
-    if plain.suffix.lower() not in (".hdr", ".img"):
+    if plain.suffix.lower() not in PAIR:
         return path, path
-    return plain.with_suffix(f".hdr{compression}"), plain.with_suffix(f".img{compression}")
+    other = partner(plain, compression)
+    return (path, other) if plain.suffix.lower() == ".hdr" else (other, path)
+
+
+def partner(plain: Path, compression: str) -> Path:
+    """Find the other file of a pair, in whatever letters its ending is written; at best in those of the first."""
+    given, ending = plain.suffix, PAIR[plain.suffix.lower()]
+    same = ending.upper() if given.isupper() else ending.title() if given[1].isupper() else ending
+    spellings = dict.fromkeys((same, ending, ending.upper(), ending.title()))
+    candidates = [plain.with_suffix(f"{spelling}{compression}") for spelling in spellings]
+    return next((file for file in candidates if os.path.lexists(file)), candidates[0])
+
+
+def called(path: Path) -> str:
+    """Give what messages call a file: its path, and what it is a link to."""
+    return f"{path} (a link to {os.path.realpath(path)})" if path.is_symlink() else str(path)
+
+
+def size_of(path: Path) -> int:
+    """Look at a file; give its size in bytes.
+
+    Raises
+    ------
+    UserError
+        It is not there, may not be looked at, or is no file.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise UserError(f"{path} is a folder; give the image in it.")
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path} is no file on a disk (a pipe, a device?); write the image into a file.")
+    return found.st_size
 
 
 @contextmanager
 def open_stream(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for one sequential pass, decompressing by its ending as nibabel does."""
-    with path.open("rb", buffering=0) as file:
-        ending = path.suffix.lower()
-        if ending == ".gz":
-            # The reader under igzip.open: it decompresses straight into the block, without a buffer of its own between.
-            yield _GzipReader(file, 2**19)
-        elif ending == ".bz2":
-            with bz2.open(file) as stream:
-                yield stream
+    """Open a file for one sequential pass, decompressed.
+
+    Raises
+    ------
+    UserError
+        It cannot be opened, or its content contradicts its ending.
+    """
+    size_of(path)  # to open a pipe would be to wait for ever
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    with file:
+        try:
+            compression = compression_in(path, file.read(START_BYTES))
+            file.seek(0)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if compression == "gz":
+            yield GzipStream(file)
+        elif compression == "bz2":
+            yield MemberStream(bunzip(file))
         else:
             yield file
+
+
+def compression_of(path: Path) -> str:
+    """Look how a file is compressed: ``gz``, ``bz2`` or not at all; errors are those of `open_stream`."""
+    size_of(path)
+    try:
+        with path.open("rb", buffering=0) as file:
+            return compression_in(path, file.read(START_BYTES))
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def compression_in(path: Path, start: bytes) -> str:
+    """Tell from the first bytes how a file is compressed, and refuse one that its ending contradicts."""
+    found = next((name for name, magic in COMPRESSIONS.items() if start.startswith(magic)), "")
+    ending = path.suffix.lower()
+    promised = PROMISED.get(ending, found)
+    if ending == ".img":  # bare numbers, which may be any bytes
+        return ""
+    if found != promised:
+        raise UserError(
+            f"{path} cannot be read as an image: its name ends in {path.suffix}, but it is {content(start)}; "
+            "rename it after its content, or replace the file."
+        )
+    return found
+
+
+def content(start: bytes) -> str:
+    """Say what the content of a file is, after its first bytes."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    known = next((name for beginning, name in CONTENTS if start.startswith(beginning)), None)
+    if not start:
+        return "empty"
+    if known:
+        return known
+    if b"/annex/objects/" in start:
+        return "a pointer of git-annex; the content has not been fetched (git annex get)"
+    if text[:5].lower() in (b"<!doc", b"<html", b"<?xml", b"<head"):
+        return "a web page or XML, perhaps what a server has answered instead of the file"
+    if start[:4] in SIZES_OF_HEADERS:
+        return "an image without compression"
+    if start[128:132] == b"DICM":
+        return "DICOM"
+    if text and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in text):
+        return f"text ({text[:30].decode('ascii').split(chr(10))[0].strip()!r})"
+    return "something else"
+
+
+def unreadable(path: Path | str, error: OSError) -> UserError:
+    """Word the system's error for a file; what it is depends on the file, the path, or the machine."""
+    number = error.errno
+    if number == errno.ENOMEM:
+        raise error
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        if isinstance(path, Path) and path.is_symlink():
+            return UserError(
+                f"{path} is a link to {path.readlink()}, which is not there: its content has not been fetched, or has "
+                "moved; fetch it (as by git annex get), or correct the link."
+            )
+        return UserError(f"{path} does not exist; check the path.")
+    if number in (errno.EACCES, errno.EPERM):
+        return UserError(f"{path} may not be read ({os.strerror(number)}); ask for the permission.")
+    if number in (errno.ENAMETOOLONG, errno.ELOOP):
+        return UserError(f"{path} cannot be found ({os.strerror(number)}); check the path.")
+    return UserError(
+        f"{path} could not be read: {error.strerror or error} (errno {number}). The disk, the network or the file system failed, "
+        "which says nothing of the content; check them, and try again."
+    )
+
+
+def is_damage(error: BaseException) -> bool:
+    """Tell whether an error is of the content that was decompressed, not of the system."""
+    return isinstance(error, EOFError | DamagedStreamError)

@@ -2,73 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from roistream.errors import UserError
-from roistream.images.files import DAMAGE, files_of, open_stream
+from roistream.images.files import compression_of, files_of, open_stream, size_of, unreadable
 from roistream.images.header import MAX_BYTES, NiftiHeader, parse_header
+from roistream.images.layout import VolumeLayout, check_surplus, truncated
+from roistream.images.members import DamagedStreamError
 
+logger = logging.getLogger("roistream")
 
-@dataclass(frozen=True)
-class VolumeLayout:
-    """How volumes lie in a binary stream.
-
-    Attributes
-    ----------
-    grid : tuple of int
-        Voxels along x, y, z.
-    n_volumes : int
-        Volumes along time.
-    raw_dtype : numpy.dtype
-        Type of the stored values, with its byte order.
-    offset : int
-        Bytes before the first volume.
-    slope, inter : float
-        Stored values times `slope` plus `inter` are the values; 1 and 0 mean that they are stored as they are.
-    """
-
-    grid: tuple[int, int, int]
-    n_volumes: int
-    raw_dtype: np.dtype
-    offset: int
-    slope: float = 1.0
-    inter: float = 0.0
-
-    @property
-    def n_voxels(self) -> int:
-        """Voxels of one volume."""
-        return self.grid[0] * self.grid[1] * self.grid[2]
-
-    @property
-    def scales(self) -> bool:
-        """Whether values are others than those stored."""
-        return (self.slope, self.inter) != (1.0, 0.0)
-
-    @property
-    def volume_bytes(self) -> int:
-        """Bytes of one stored volume."""
-        return self.n_voxels * self.raw_dtype.itemsize
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the values after scaling."""
-        return self.scaled(np.zeros(1, self.raw_dtype)).dtype
-
-    @property
-    def widest(self) -> int:
-        """Bytes of a value, stored or scaled, whichever is larger."""
-        return max(self.raw_dtype.itemsize, self.dtype.itemsize)
-
-    def scaled(self, raw: np.ndarray) -> np.ndarray:
-        """Apply slope and intercept as nibabel does; without them the same array comes back."""
-        if not self.scales:
-            return raw
-        from nibabel.volumeutils import apply_read_scaling
-
-        return apply_read_scaling(raw, np.asanyarray(self.slope), np.asanyarray(self.inter))
+MOST_TIMES = {"": 1, "gz": 1032, "bz2": 1_300_000}
+"""By how much a compression can make a file smaller at most."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +33,8 @@ class Image:
         The file as the user named it.
     data_path : pathlib.Path
         The file with the data: `path`, or the ``.img`` of a pair.
+    compression : str
+        Of `data_path`: ``gz``, ``bz2`` or empty.
     layout : VolumeLayout
         How the volumes lie in `data_path`.
     header : NiftiHeader
@@ -89,6 +43,7 @@ class Image:
 
     path: Path
     data_path: Path
+    compression: str
     layout: VolumeLayout
     header: NiftiHeader
 
@@ -143,6 +98,16 @@ class Image:
         return self.header.affine
 
     @property
+    def oriented(self) -> bool:
+        """Whether the header says where the image lies; else the affine is a guess."""
+        return self.header.oriented
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences on what is odd about the header."""
+        return tuple(f"{self.path}: {remark}" for remark in self.header.remarks)
+
+    @property
     def t_r(self) -> float | None:
         """Repetition time in seconds as the header says it; see `roistream.images.repetition_time` for other sources."""
         return self.header.time.seconds
@@ -192,14 +157,15 @@ def inspect_volume(path: Path) -> Image:
 def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:
     """Read the header of an image; give also its shape, without axes of length 1 behind the last that is expected."""
     header_path, data_path = files_of(path)
-    for file in {header_path, data_path}:
-        if not file.exists():
-            raise UserError(f"{file} does not exist; check the path.")
     try:
         with open_stream(header_path) as stream:
-            header = parse_header(stream.read(MAX_BYTES))
-    except (EOFError, ValueError, *DAMAGE) as error:
-        raise UserError(f"{path} cannot be read as an image ({error}); check or replace the file.") from error
+            header = parse_header(read_start(stream))
+        compression = compression_of(data_path)
+    except OSError as error:
+        raise unreadable(header_path, error) from error
+    except (EOFError, ValueError, DamagedStreamError) as error:
+        reason = str(error) or "its compressed data end too early"
+        raise UserError(f"{path} cannot be read as an image: {reason}; check or replace the file.") from error
     shape = header.shape
     while len(shape) > n_dimensions and shape[-1] == 1:
         shape = shape[:-1]
@@ -207,6 +173,42 @@ def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:
         raise UserError(f"{path} has no voxels or no volumes (shape {shape}); give another file.")
     if not np.isfinite(header.affine).all() or np.linalg.det(header.affine) == 0:
         raise UserError(f"{path} has an affine that maps no volume (singular or not finite); repair its header.")
-    grid, n_volumes = (*shape, 1, 1, 1)[:3], (*shape, 1, 1, 1, 1)[3]
+    grid, n_volumes = (*shape, 1, 1, 1)[:3], math.prod(shape[3:])
     layout = VolumeLayout(grid, n_volumes, header.dtype, header.offset, header.slope, header.inter)
-    return Image(path, data_path, layout, header), shape
+    check_size(path, data_path, compression, layout)
+    return Image(path, data_path, compression, layout, header), shape
+
+
+def read_start(stream: BinaryIO) -> bytes:
+    """Read what a header may have of bytes, or as many as there are."""
+    start = b""
+    while len(start) < MAX_BYTES and (piece := stream.read(MAX_BYTES - len(start))):
+        start += piece
+    return start
+
+
+def check_size(path: Path, data_path: Path, compression: str, layout: VolumeLayout) -> None:
+    """Refuse a file that cannot hold what its header says, before anything is made for it, or that holds more volumes.
+
+    Of a compressed file that is only known for sure when all of it has been read.
+    """
+    n_bytes = size_of(data_path)
+    if layout.end > n_bytes * MOST_TIMES[compression]:
+        try:
+            with data_path.open("rb") as file:  # what is not on a disk may have another size than it says
+                file.seek(n_bytes)
+                longer = file.read(1)
+        except OSError as error:
+            raise unreadable(data_path, error) from error
+        if not longer:
+            reached = max(0, n_bytes - layout.offset) // layout.volume_bytes if not compression else 0
+            claim = f"its header claims {layout.end / 2**30:.4g} GiB, the file has {n_bytes:,} bytes"
+            raise truncated(str(path), layout, reached, claim)
+    elif not compression:
+        check_surplus(n_bytes - layout.end, str(path), layout)
+
+
+def tell(remarks: Sequence[str]) -> None:
+    """Put what is odd about images into the log."""
+    for remark in remarks:
+        logger.warning("%s.", remark)

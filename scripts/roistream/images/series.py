@@ -60,6 +60,23 @@ class Series:
         """4 × 4, from voxel indices to millimetres; the first file's."""
         return self.runs[0].affine
 
+    @property
+    def oriented(self) -> bool:
+        """Whether the header of the first file says where it lies; else the affine is a guess."""
+        return self.runs[0].oriented
+
+    @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences on what is odd about the files; one for all of which the same is to be said."""
+        files: dict[str, list[Path]] = {}
+        for run in self.runs:
+            for remark in run.header.remarks:
+                files.setdefault(remark, []).append(run.path)
+        return tuple(
+            f"{paths[0]}{f' and {len(paths) - 1} other file(s)' if paths[1:] else ''}: {remark}"
+            for remark, paths in files.items()
+        )
+
     @cached_property
     def mib(self) -> float:
         """Size of the raw data in MiB, as one file would store them without compression."""
@@ -152,7 +169,8 @@ def check_runs_fit(runs: Sequence[Image]) -> None:
             difference = f"the grid {run.grid} against {first.grid}"
         elif not same_grid(first.grid, first.affine, run.grid, run.affine):
             apart = corner_distance(first.grid, first.affine, run.affine)
-            difference = f"another affine, by {apart:.3g} voxels at a corner"
+            bare = "" if run.oriented and first.oriented else " (without an orientation code its place is a guess)"
+            difference = f"another affine, by {apart:.3g} voxels at a corner{bare}"
         else:
             continue
         raise UserError(

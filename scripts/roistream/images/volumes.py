@@ -8,8 +8,9 @@ The contract, which tests/unit/test_volumes.py checks against nibabel:
 - A buffer is bounded by a budget in bytes, not by a number of volumes: a block holds many small volumes, or one volume,
   or a part of one large volume.
 - A series of files is read like one, without a copy of it; see `roistream.images.series` for its values.
-- A file that ends early or is damaged raises a `UserError` that names the file, the volumes expected and those reached.
-  The check sums of a compressed file are verified before the last block has been followed by the end of the iteration.
+- A file that ends early or is damaged raises a `UserError` that names the file, the volumes expected and those reached; so
+  does one that goes on for whole volumes. An error of the system is told as such.
+- The check sums of a compressed file are verified before the last block has been followed by the end of the iteration.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ from typing import BinaryIO
 import numpy as np
 
 from roistream.errors import UserError
-from roistream.images.files import DAMAGE, open_stream
-from roistream.images.image import Image, VolumeLayout, inspect_volume
+from roistream.images.files import called, open_stream, unreadable
+from roistream.images.image import Image
+from roistream.images.layout import VolumeLayout, damaged, tell_surplus, truncated
+from roistream.images.members import DamagedStreamError
 from roistream.images.series import Series
 
 BLOCK_BYTES = 4 * 2**20
 """Default budget of one block of raw data: three volumes of ADHD's size; more gains hardly any time."""
 
 STEP_BYTES = 2**18
-"""Bytes asked of a stream at a time: how exactly the volume reached is known when a compressed file breaks off."""
+"""Bytes asked of a stream at a time."""
 
 
 @dataclass(frozen=True)
@@ -52,31 +55,6 @@ class Block:
     first_volume: int
     first_voxel: int
     values: np.ndarray
-
-
-def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a 3D image, such as a mask or an atlas.
-
-    Parameters
-    ----------
-    path : path
-        As for `inspect`; trailing axes of length 1 are dropped.
-
-    Returns
-    -------
-    values : numpy.ndarray
-        3D, Fortran order, of the type that nibabel gives.
-    affine : numpy.ndarray
-        4 × 4, in mm.
-
-    Raises
-    ------
-    UserError
-        The file is missing, unreadable, damaged or not 3D.
-    """
-    image = inspect_volume(Path(path))
-    [block] = read_blocks(image, whole_volumes=True)
-    return block.values.reshape(image.grid, order="F"), image.affine
 
 
 def read_blocks(image: Image | Series, max_bytes: int = BLOCK_BYTES, whole_volumes: bool = False) -> Iterator[Block]:
@@ -113,7 +91,7 @@ def blocks_of_runs(image: Image | Series, max_bytes: int, whole_volumes: bool) -
     buffers = make_buffers([run.layout for run in image.runs], max_bytes, whole_volumes)
     for run in image.runs:
         with open_stream(run.data_path) as stream:
-            for block in stream_blocks(stream, run.layout, str(run.path), max_bytes, whole_volumes, buffers):
+            for block in stream_blocks(stream, run.layout, called(run.path), max_bytes, whole_volumes, buffers):
                 values = as_type(block.values, image.dtype, run.path)
                 yield Block(first_volume + block.first_volume, block.first_voxel, values)
         first_volume += run.n_volumes
@@ -233,40 +211,29 @@ def fill(stream: BinaryIO, target: memoryview, name: str, layout: VolumeLayout, 
     filled = 0
     try:
         while filled < len(target):
-            # In small steps: a decompressor that meets the end too early throws away what it had for this step.
             n_read = stream.readinto(target[filled : filled + STEP_BYTES])
             if not n_read:
                 break
             filled += n_read
     except EOFError:
         pass  # a compressed stream that was cut off: the same as a plain one that is too short
-    except DAMAGE as error:
+    except DamagedStreamError as error:
         raise damaged(name, layout, volume + filled // layout.volume_bytes, error) from error
+    except OSError as error:
+        raise unreadable(name, error) from error
     return filled
 
 
 def drain(stream: BinaryIO, name: str, layout: VolumeLayout) -> None:
-    """Read to the end, where a compressed file has its check sum."""
+    """Read to the end, where a compressed file has its check sum; tell what is there beyond the last volume."""
+    n_bytes = 0
     try:
-        while stream.read(STEP_BYTES):
-            pass
+        while piece := stream.read(STEP_BYTES):
+            n_bytes += len(piece)
     except EOFError as error:
         raise truncated(name, layout, layout.n_volumes) from error
-    except DAMAGE as error:
+    except DamagedStreamError as error:
         raise damaged(name, layout, layout.n_volumes, error) from error
-
-
-def truncated(name: str, layout: VolumeLayout, reached: int) -> UserError:
-    """Word the error for a file that ends early."""
-    return UserError(
-        f"{name} ends early: {layout.n_volumes} volumes expected, {reached} complete; "
-        "the file was cut off, copy or download it again."
-    )
-
-
-def damaged(name: str, layout: VolumeLayout, reached: int, error: Exception) -> UserError:
-    """Word the error for a file whose compressed data are not sound."""
-    return UserError(
-        f"{name} is damaged ({error}): {layout.n_volumes} volumes expected, {reached} read before the damage showed; "
-        "copy or download it again."
-    )
+    except OSError as error:
+        raise unreadable(name, error) from error
+    tell_surplus(n_bytes, name, layout, getattr(stream, "trailing", 0))

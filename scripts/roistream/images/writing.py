@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from nibabel import Nifti1Header
 
 
+QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
+"""The components of a rotation that a header has."""
+
+
 def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndarray]) -> None:
     """Write a NIfTI image piece by piece; it appears under its name when it is complete.
 
@@ -127,4 +131,9 @@ def header_like(image: Image, n_volumes: int, dtype: np.dtype, slope: float = 1.
     for field in set(header.keys()) & set(model.keys()) - about_the_data:
         header[field] = model[field]
     header.set_slope_inter(slope, inter)
+    # A quaternion that is longer than 1, by rounding, is one that nibabel does not read.
+    vector = np.array([float(header[field]) for field in QUATERNION])
+    if (length := np.linalg.norm(vector)) > 1:
+        for field, value in zip(QUATERNION, vector / length, strict=True):
+            header[field] = value
     return header

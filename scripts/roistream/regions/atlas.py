@@ -1,44 +1,103 @@
 """Label images, and which of their labels are asked for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from roistream.errors import UserError
-from roistream.images.volumes import read_volume
+from roistream.images.image import Image, describe
+from roistream.images.layout import VolumeLayout
+from roistream.images.volumes import read_blocks
+
+LEAST_OFF = 1e-3
+"""How far a label may be off a whole number in any case: it may have been scaled by who has written it as it is."""
+
+MOST_OFF = 0.25
+"""How far a scale factor may put a label off a whole number; beyond it one label could be taken for another."""
 
 
-def read_atlas(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class LabelImage:
+    """A label image.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray
+        int32, 3D.
+    header : Image
+        What its header says.
+    remarks : tuple of str
+        Sentences on what is odd about it.
+    """
+
+    labels: np.ndarray
+    header: Image
+    remarks: tuple[str, ...]
+
+
+def read_label_image(path: str | Path) -> LabelImage:
     """Read a label image.
 
     Parameters
     ----------
     path : path
         A 3D image (a trailing axis of length 1 is dropped) of whole numbers; 0 is the background, and voxels that are
-        not finite belong to it.
-
-    Returns
-    -------
-    labels : numpy.ndarray
-        int32, 3D.
-    affine : numpy.ndarray
-        4 × 4, in mm.
+        not finite belong to it. Numbers that the rounding of a scale factor has put off are rounded.
 
     Raises
     ------
     UserError
         The image is unreadable, not 3D, or holds values that are no labels.
     """
-    values, affine = read_volume(path)
-    finite = np.where(np.isfinite(values), values, 0)
-    if (finite != np.trunc(finite)).any():
-        raise UserError(f"{path} holds values that are not whole numbers; give a label image, not a probability map.")
-    if (finite < 0).any():
+    header, shape = describe(Path(path), 3)
+    if len(shape) != 3:
+        raise UserError(
+            f"{path} is {len(shape)}D (shape {shape}), a label image is 3D; split several atlases into files, and of maps "
+            "of probability make one label image (the number of the highest map), or use nilearn's NiftiMapsMasker."
+        )
+    [block] = read_blocks(header, whole_volumes=True)
+    values, remarks = block.values.reshape(header.grid, order="F"), list(header.remarks)
+    if values.dtype.kind == "f":
+        if n_not_finite := values.size - np.count_nonzero(np.isfinite(values)):
+            remarks.append(not_finite_remark(n_not_finite, path))
+            values = np.where(np.isfinite(values), values, 0)
+        whole = np.rint(values)
+        off = np.abs(values - whole)
+        # A scale factor is itself rounded to float32, which puts large labels off further.
+        allowed = np.maximum(LEAST_OFF, tolerance_of(header.layout)) + 1e-7 * np.abs(values)
+        if (off > np.minimum(allowed, MOST_OFF)).any():
+            raise UserError(
+                f"{path} holds values that are not whole numbers; give a label image, not a probability map (up to "
+                f"{off.max():.3g} off): cut it at a threshold, or use nilearn's NiftiMapsMasker."
+            )
+        if n_off := np.count_nonzero(off):
+            remarks.append(
+                f"{path}: {n_off} voxels are off whole numbers by at most {off.max():.2g}, by rounding; they are rounded"
+            )
+        values = whole
+    if (values < 0).any():
         raise UserError(f"{path} holds negative labels; number the regions from 1 up.")
-    if (finite > np.iinfo(np.int32).max).any():
+    if (values > np.iinfo(np.int32).max).any():
         raise UserError(f"{path} holds labels beyond {np.iinfo(np.int32).max}; number the regions from 1 up.")
-    return finite.astype(np.int32), affine
+    return LabelImage(values.astype(np.int32), header, tuple(remarks))
+
+
+def tolerance_of(layout: VolumeLayout) -> float:
+    """Tell how far scaled values may be off those that were meant: half a step of the stored integers."""
+    return 0.505 * abs(layout.slope) if layout.scales and layout.raw_dtype.kind in "iu" else 0.0
+
+
+def not_finite_remark(n_voxels: int, path: str | Path) -> str:
+    """Word that voxels are NaN or infinite."""
+    return f"{path}: {n_voxels} voxels are not finite and count as background"
+
+
+def read_atlas(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the labels of a label image and its affine, see `read_label_image`."""
+    found = read_label_image(path)
+    return found.labels, found.header.affine
 
 
 def read_labels(path: str | Path) -> list[int]:

@@ -1,5 +1,6 @@
 """An atlas on the grid of an image, with all that extractions from this grid need; made once, shared by all images on it."""
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from roistream.errors import UserError
+from roistream.images.image import tell
 from roistream.images.writing import new_header, write_image
 from roistream.outputs import whole_file
-from roistream.regions.atlas import name_regions, read_atlas
+from roistream.regions.atlas import name_regions, read_atlas, read_label_image
 from roistream.regions.coverage import Region, check_regions, count_regions, list_labels, read_regions, write_regions
 from roistream.regions.label_names import compare_labels, read_label_names
 from roistream.regions.labels import locate_regions
+from roistream.regions.orientation import affine_of_atlas
 from roistream.regions.placement import locate_atlas_voxels, place_labels
 
 logger = logging.getLogger("roistream")
@@ -32,11 +35,14 @@ class PlacedAtlas:
     atlas_voxels : numpy.ndarray
         int32, ``(n, 2)``, for each voxel of these regions in the atlas: the number of its region, and the place of the image's
         voxel in which its centre lies in a volume of the file (x fastest), -1 outside.
+    remarks : tuple of str
+        Sentences on what is odd about the atlas.
     """
 
     labels: np.ndarray
     regions: list[Region]
     atlas_voxels: np.ndarray
+    remarks: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> list[int]:
@@ -59,6 +65,8 @@ def put_on_grid(
     requested: int | str | Sequence[int] = "all",
     names_table: Path | None = None,
     empty_regions: str = "error",
+    oriented: bool = True,
+    missing_orientation: str = "error",
 ) -> PlacedAtlas:
     """Put an atlas on a grid.
 
@@ -76,6 +84,8 @@ def put_on_grid(
         TSV with columns ``index`` and ``name``; else regions are called ``region-{label}``.
     empty_regions : {"error", "keep"}
         What to do when a label has no voxel on the grid.
+    oriented, missing_orientation
+        See `roistream.regions.orientation.affine_of_atlas`.
 
     Returns
     -------
@@ -85,9 +95,12 @@ def put_on_grid(
     Raises
     ------
     UserError
-        The atlas is no label image, lies outside of the image, or a region is empty and must not be.
+        The atlas is no label image, lies outside of the image or nowhere, or a region is empty and must not be.
     """
-    labels, atlas_affine = read_atlas(atlas)
+    found = read_label_image(atlas)
+    tell(found.remarks)
+    labels = found.labels
+    atlas_affine = affine_of_atlas(found.header, grid, affine, image, oriented, missing_orientation)
     present = [label for label in np.unique(labels).tolist() if label != 0]
     known = read_label_names(names_table) if names_table else {label: f"region-{label}" for label in present}
     names = name_regions(requested, known, str(atlas))
@@ -111,16 +124,23 @@ def put_on_grid(
             list_labels(lost),
         )
     logger.info("%s %s put on the grid %s: %d regions.", atlas, labels.shape, tuple(grid), len(names))
-    return PlacedAtlas(placed, regions, np.column_stack([region_number, position]))
+    return PlacedAtlas(placed, regions, np.column_stack([region_number, position]), found.remarks)
 
 
 def write_placed(placed: PlacedAtlas, affine: np.ndarray, labels: Path, regions: Path, voxels: Path) -> None:
-    """Write the three files that `read_placed` reads: a label image, the table of regions, and where atlas voxels lie."""
+    """Write what `read_placed` reads: a label image, the table of regions, where atlas voxels lie, and a sidecar of the first."""
     header = new_header(placed.labels.shape, np.int32, affine)
     write_image(labels, header, [placed.labels.ravel(order="F").astype("<i4", copy=False)])
     write_regions(placed.regions, regions)
     with whole_file(voxels) as partial, partial.open("wb") as stream:
         np.save(stream, placed.atlas_voxels)
+    with whole_file(sidecar_of(labels)) as partial:
+        partial.write_text(json.dumps({"Remarks": placed.remarks}, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def sidecar_of(labels: Path) -> Path:
+    """Name the file beside a placed atlas that tells what is odd about it."""
+    return labels.with_name(f"{labels.name.removesuffix('.gz').removesuffix('.nii')}.json")
 
 
 def read_placed(labels: Path, regions: Path, voxels: Path) -> PlacedAtlas:
@@ -129,4 +149,6 @@ def read_placed(labels: Path, regions: Path, voxels: Path) -> PlacedAtlas:
         atlas_voxels = np.load(voxels)
     except (OSError, ValueError) as error:
         raise UserError(f"{voxels} cannot be read ({error}); give the file that place_atlas.py has written.") from error
-    return PlacedAtlas(read_atlas(labels)[0], read_regions(regions), atlas_voxels)
+    sidecar = sidecar_of(labels)
+    remarks = json.loads(sidecar.read_text("utf-8"))["Remarks"] if sidecar.exists() else ()
+    return PlacedAtlas(read_atlas(labels)[0], read_regions(regions), atlas_voxels, tuple(remarks))

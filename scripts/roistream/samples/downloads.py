@@ -4,6 +4,7 @@ import logging
 import os
 import tarfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,21 @@ import requests
 from nilearn.datasets import get_data_dirs
 
 from roistream.errors import UserError
-from roistream.images.files import DAMAGE
+from roistream.images.members import DamagedStreamError
 from roistream.outputs import whole_file
 
 logger = logging.getLogger("roistream")
 
-UNREADABLE = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, EOFError, *DAMAGE)
-"""What nibabel and the decompressors raise for a file that is no image or is damaged."""
+UNREADABLE = (
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    DamagedStreamError,
+    EOFError,
+    OSError,
+    UserError,
+    zlib.error,
+)
+"""What nibabel, the decompressors and our reader raise for a file that is no image or is damaged."""
 
 
 def cache_folder(dataset: str, data_dir: str | None) -> Path:

@@ -3,28 +3,28 @@
 import mmap as memory_mapping
 from collections.abc import Sequence
 
-import nibabel as nib
 import numpy as np
-from joblib import Parallel, delayed
+from nibabel.arrayproxy import ArrayProxy
 
 from roistream.cleaning.options import Cleaning
 from roistream.cleaning.signals import collect, region_time_series
 from roistream.errors import UserError
-from roistream.images.files import COMPRESSIONS
 from roistream.images.image import Image
 from roistream.images.volumes import BLOCK_BYTES
 from roistream.regions.masks import Mask
+from roistream.strategies.loading import tell_end
+from roistream.strategies.workers import run_in_parallel
 
 
 def mmap(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Hand paths to the workers; each maps the image and reads the pages that hold its regions' voxels."""
-    if image.data_path.suffix in COMPRESSIONS:
+    if image.compression:
         raise UserError(
             f"{image.path} is compressed and cannot be mapped; decompress it, or use the strategy 'stream'."
         )
-    return collect(
-        Parallel(n_jobs=n_jobs)(delayed(map_and_index)(image, mask, cleaning) for mask in masks), masks, cleaning
-    )
+    tell_end(image)
+    tasks = ((image, mask, cleaning) for mask in masks)
+    return collect(run_in_parallel(n_jobs, map_and_index, tasks), masks, cleaning)
 
 
 def map_and_index(source: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
@@ -34,8 +34,10 @@ def map_and_index(source: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.nda
     each window, a block of volumes, they are given back to the page cache. Values are scaled after indexing: value by value it
     is the same arithmetic, and scaling a map would load all of it.
     """
-    stored = nib.load(source.path).dataobj.get_unscaled()
-    volumes = stored.reshape((source.n_voxels, source.n_volumes), order="F").T
+    shape = (source.n_voxels, source.n_volumes)
+    with source.data_path.open("rb") as file:
+        stored = ArrayProxy(file, (shape, source.layout.raw_dtype, source.layout.offset)).get_unscaled()
+    volumes = stored.T
     values = np.empty((source.n_volumes, mask.voxels.size), stored.dtype)
     n_volumes = max(1, BLOCK_BYTES // source.layout.volume_bytes)
     for first in range(0, source.n_volumes, n_volumes):

@@ -3,62 +3,65 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from joblib import Parallel, delayed
 from nilearn.maskers import NiftiMasker, base_masker
 
 from roistream.cleaning.options import Cleaning
 from roistream.cleaning.signals import clean_runs, collect, count_constant
-from roistream.errors import UserError
 from roistream.images.image import Image
+from roistream.images.smoothing import tell_smoothed
 from roistream.images.volumes import as_float32
 from roistream.regions.masks import Mask
+from roistream.strategies.loading import StoredValues, count_not_finite, load, load_mask
+from roistream.strategies.workers import run_in_parallel
 
 
 def nifti_masker_path(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
-    """Hand paths to the workers; each loads the whole image for each of its regions."""
-    check_4d(image.path)
-    tasks = (delayed(fit_transform)(str(image.path), str(mask.path), cleaning) for mask in masks)
-    return collect(Parallel(n_jobs=n_jobs)(tasks), masks, cleaning)
+    """Let each worker load the whole image for each of its regions, as a masker does that is given a path.
+
+    It is given an image whose values are still in the file: to nilearn a path is a pattern.
+    """
+    tasks = ((image, mask, cleaning) for mask in masks)
+    return collect(run_in_parallel(n_jobs, load_and_fit, tasks), masks, cleaning)
 
 
 def nifti_masker_in_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once, hand image and mask objects to the workers."""
-    check_4d(image.path)
-    loaded = in_memory(image.path)
-    tasks = (delayed(fit_transform)(loaded, in_memory(mask.path), cleaning) for mask in masks)
-    return collect(Parallel(n_jobs=n_jobs)(tasks), masks, cleaning)
+    values = np.asarray(load(image).dataobj)
+    volumes = values.reshape((image.n_voxels, image.n_volumes), order="F")
+    if cleaning.smoothing_fwhm:
+        tell_smoothed(sum(map(count_not_finite, volumes.T)), image.path)
+    loaded = nib.Nifti1Image(values, image.affine, dtype=values.dtype)
+    tasks = ((loaded, mask_image(mask, image), cleaning) for mask in masks)
+    fitted = zip(run_in_parallel(n_jobs, fit_transform, tasks), masks, strict=True)
+    results = ((array, count_not_finite(volumes[mask.voxels]), n_constant) for (array, n_constant), mask in fitted)
+    return collect(results, masks, cleaning)
 
 
-def check_4d(image: Path) -> None:
-    """Refuse what NiftiMasker cannot read though it is one time series."""
-    if nib.load(image).ndim != 4:
-        raise UserError(
-            f"{image} has an unused 5th dimension, which NiftiMasker refuses; use another strategy, or drop it."
-        )
+def load_and_fit(image: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
+    """Load image and mask, and extract one region."""
+    loaded = load(image, mask.voxels, bool(cleaning.smoothing_fwhm))
+    array, n_constant = fit_transform(loaded, mask_image(mask, image), cleaning)
+    values: StoredValues = loaded.dataobj
+    tell_smoothed(values.n_not_finite_in_all, image.path)
+    return array, values.n_not_finite, n_constant
 
 
-def in_memory(path: Path) -> nib.Nifti1Image:
-    """Load an image into an array; what `nibabel.load` gives is a proxy, which a worker would receive as a file name."""
-    loaded = nib.load(path)
-    values = np.asarray(loaded.dataobj)
-    return nib.Nifti1Image(values, loaded.affine, dtype=values.dtype)
+def mask_image(mask: Mask, image: Image) -> nib.Nifti1Image:
+    """Load a mask; it lies on the image's grid, and NiftiMasker, whose criterion is finer, shall not resample the image."""
+    return nib.Nifti1Image(load_mask(mask).astype(np.uint8), image.affine)
 
 
-def fit_transform(
-    image: str | nib.Nifti1Image, mask: str | nib.Nifti1Image, cleaning: Cleaning
-) -> tuple[np.ndarray, int, int]:
-    """Extract one region as a user of nilearn would; what is not finite, it does not tell."""
-    mask = on_grid_of(image, mask)
+def fit_transform(image: nib.Nifti1Image, mask: nib.Nifti1Image, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+    """Extract one region as a user of nilearn would; count its voxels that are constant over a run."""
     masker = NiftiMasker(mask_img=mask, smoothing_fwhm=cleaning.smoothing_fwhm, **cleaning.parameters())
     with warnings.catch_warnings(), looking_into(cleaning) as counted:
         # fit_transform hands the image to fit as well, which is what nilearn then warns about.
         warnings.filterwarnings("ignore", r".*Generation of a mask has been requested", UserWarning)
         array = as_float32(masker.fit_transform(image, confounds=cleaning.confounds))
-    return array, 0, sum(counted)
+    return array, sum(counted)
 
 
 @contextmanager
@@ -78,15 +81,3 @@ def looking_into(cleaning: Cleaning) -> Iterator[list[int]]:
         yield counted
     finally:
         base_masker.clean = clean
-
-
-def on_grid_of(image: str | nib.Nifti1Image, mask: str | nib.Nifti1Image) -> str | nib.Nifti1Image:
-    """Give a mask the image's affine where rounding sets them apart by more than NiftiMasker's own criterion.
-
-    It would resample the image, at great cost, and alter its values. Other masks come back as they are.
-    """
-    target, loaded = (nib.load(each) if isinstance(each, str) else each for each in (image, mask))
-    if np.allclose(loaded.affine, target.affine):
-        return mask
-    values = np.asarray(loaded.dataobj)
-    return nib.Nifti1Image(values, target.affine, dtype=values.dtype)

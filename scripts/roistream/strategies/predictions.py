@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from roistream.cleaning.signals import FILTER_BYTES, working_dtype
-from roistream.images.files import COMPRESSIONS
 from roistream.images.image import Image
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES
@@ -106,7 +105,7 @@ def measure_sizes(
     values = n_values * dtype.itemsize
     # As nilearn.image.smooth_array does, which is called in any case.
     converted = n_values * (8 if dtype == np.int64 else 4) if dtype.kind == "i" else 0.0
-    compressed = any(run.data_path.suffix.lower() in COMPRESSIONS for run in image.runs)
+    compressed = any(run.compression for run in image.runs)
     mapped = not compressed and not image.converts
     per_voxel = image.n_volumes / MIB
     return Extraction(

@@ -10,7 +10,6 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from roistream.cleaning.options import Cleaning
 from roistream.cleaning.signals import collect, region_time_series
@@ -18,7 +17,8 @@ from roistream.errors import UserError
 from roistream.images.image import Image
 from roistream.images.volumes import read_blocks
 from roistream.regions.masks import Mask
-from roistream.strategies.numpy_indexing import load_mask
+from roistream.strategies.loading import load_mask
+from roistream.strategies.workers import run_in_parallel
 
 SEGMENTS = Path("/dev/shm")
 
@@ -37,8 +37,8 @@ def shared_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cl
     try:
         reserve(segment)
         fill(segment, image)
-        tasks = (delayed(attach_and_index)(segment.name, shape, dtype, mask, cleaning) for mask in masks)
-        return collect(Parallel(n_jobs=n_jobs)(tasks), masks, cleaning)
+        tasks = ((segment.name, shape, dtype, mask, cleaning) for mask in masks)
+        return collect(run_in_parallel(n_jobs, attach_and_index, tasks), masks, cleaning)
     finally:
         segment.close()
         segment.unlink()

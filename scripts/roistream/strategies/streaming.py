@@ -24,7 +24,7 @@ from roistream.cleaning.signals import (
 from roistream.images.image import Image
 from roistream.images.progress import progress
 from roistream.images.series import Series
-from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth
+from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth, tell_smoothed
 from roistream.images.volumes import Block, as_float32, read_blocks
 from roistream.outputs import naming
 from roistream.regions.constant import ConstantWatch
@@ -114,7 +114,8 @@ def pick_voxels(
     batch, n_filled = next(batches), 0
     with ThreadPoolExecutor(1) as writer:
         writing = writer.submit(begin, masks, source.n_volumes, dtype, files)
-        for values in gather(source, np.concatenate([mask.voxels for mask in masks]), cleaning.smoothing_fwhm):
+        wanted = np.concatenate([mask.voxels for mask in masks])
+        for values in gather(source, wanted, cleaning.smoothing_fwhm, n_not_finite):
             finite, not_finite = finite_values(values)
             if not_finite is not None:
                 n_not_finite += np.count_nonzero(not_finite, axis=0)
@@ -159,7 +160,9 @@ def append(batch: np.ndarray, columns: Sequence[slice], files: Sequence[Path]) -
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file)
 
 
-def gather(source: Image | Series, wanted: np.ndarray, smoothing_fwhm: float | None) -> Iterator[np.ndarray]:
+def gather(
+    source: Image | Series, wanted: np.ndarray, smoothing_fwhm: float | None, n_not_finite: np.ndarray
+) -> Iterator[np.ndarray]:
     """Go through the image and pick voxels out of each volume.
 
     Parameters
@@ -170,6 +173,8 @@ def gather(source: Image | Series, wanted: np.ndarray, smoothing_fwhm: float | N
         Positions in a volume of the file; they may occur more than once and in any order.
     smoothing_fwhm : float or None
         Smooth each volume first, in mm.
+    n_not_finite : numpy.ndarray
+        int64; for each position the values that were not finite before the smoothing are added to it.
 
     Yields
     ------
@@ -180,7 +185,7 @@ def gather(source: Image | Series, wanted: np.ndarray, smoothing_fwhm: float | N
     by_position = np.argsort(wanted, kind="stable")
     positions = wanted[by_position]
     picked: np.ndarray | None = None
-    for block in blocks_of(source, smoothing_fwhm):
+    for block in blocks_of(source, wanted, smoothing_fwhm, n_not_finite):
         if block.values.shape[1] == source.n_voxels:
             if picked is None or len(picked) < len(block.values):  # a first run may be shorter than a block
                 picked = np.empty((len(block.values), wanted.size), block.values.dtype)
@@ -197,10 +202,19 @@ def gather(source: Image | Series, wanted: np.ndarray, smoothing_fwhm: float | N
             yield volume
 
 
-def blocks_of(source: Image | Series, smoothing_fwhm: float | None) -> Iterator[Block]:
-    """Read the image block by block, smoothed if that is asked for."""
+def blocks_of(
+    source: Image | Series, wanted: np.ndarray, smoothing_fwhm: float | None, n_not_finite: np.ndarray
+) -> Iterator[Block]:
+    """Read the image block by block, smoothed if that is asked for; see `gather`."""
     if smoothing_fwhm is None:
         yield from progress(read_blocks(source), source, "reading")
         return
+    n_in_all = 0
     for block in progress(read_blocks(source, SMOOTHING_BLOCK_BYTES, whole_volumes=True), source, "smoothing"):
+        if block.values.dtype.kind == "f":
+            not_finite = ~np.isfinite(block.values)
+            if not_finite.any():
+                n_in_all += np.count_nonzero(not_finite)
+                n_not_finite += np.count_nonzero(not_finite[:, wanted], axis=0)
         yield Block(block.first_volume, 0, smooth(block.values, source.grid, source.affine, smoothing_fwhm))
+    tell_smoothed(n_in_all, source.path)

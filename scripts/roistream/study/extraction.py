@@ -13,7 +13,7 @@ from roistream.cleaning.options import Cleaning
 from roistream.cleaning.signals import clean_signals
 from roistream.images.progress import progress
 from roistream.images.series import Series
-from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth
+from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth, tell_smoothed
 from roistream.images.volumes import BLOCK_BYTES, read_blocks
 from roistream.regions.constant import constant_signals
 from roistream.regions.data import DataWatch
@@ -95,7 +95,7 @@ def extract(
     reduction = LabelReduction(regions, n_regions, statistics)
     signals: dict[str, np.ndarray] = {}
     budget = SMOOTHING_BLOCK_BYTES if smoothing_fwhm else BLOCK_BYTES
-    picked = np.empty((0, watched.size), source.dtype)
+    picked, n_in_all = np.empty((0, watched.size), source.dtype), 0
     for block in progress(read_blocks(source, budget, whole_volumes=True), source, "reading"):
         n_volumes, values = len(block.values), block.values
         if len(picked) < n_volumes:
@@ -105,6 +105,8 @@ def extract(
         watch.look(watching)
         reducing = watching[:, : positions.size]
         if smoothing_fwhm:
+            if values.dtype.kind == "f":
+                n_in_all += values.size - np.count_nonzero(np.isfinite(values))
             values = smooth(values, source.grid, source.affine, smoothing_fwhm)
             reducing = np.take(values, positions, axis=1)
             reducing[~np.isfinite(reducing)] = 0
@@ -114,6 +116,7 @@ def extract(
             if name not in signals:  # the type is known now: smoothing may have changed it
                 signals[name] = np.empty((source.n_volumes, n_regions), reduced.dtype)
             signals[name][block.first_volume : block.first_volume + n_volumes] = reduced
+    tell_smoothed(n_in_all, source.path)
     of_regions = slice(positions.size)
     filled = np.bincount(regions, watch.filled[of_regions], n_regions) > 0
     for of_statistic in signals.values():

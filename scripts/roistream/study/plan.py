@@ -159,6 +159,18 @@ class Plan:
             return 0
         return describe(Path(self.config["atlas"]), 3)[0].n_voxels
 
+    def check_orientation(self) -> None:
+        """Refuse runs, or an atlas, whose headers do not say where they lie: the atlas would be placed by a guess."""
+        silent = [str(run.path) for runs in self.study.values() for run in runs if not run.oriented]
+        if self.config["atlas"] not in ATLASES and not describe(Path(self.config["atlas"]), 3)[0].oriented:
+            silent.append(self.config["atlas"])
+        if silent:
+            raise UserError(
+                f"{len(silent)} file(s) have no orientation code (qform_code and sform_code are 0 or unknown), so the atlas "
+                "could be put on the runs by a guess only; repair the headers, or set 'missing_orientation: guess':\n"
+                + "\n".join(silent)
+            )
+
     def placed_atlas(self, image: str) -> str:
         """Give the path of the atlas on the grid of an image, which images of one grid share; without its ending."""
         return f"resources/atlases/{self.atlas_name}_grid-{self.grid_of(image)}"
@@ -185,6 +197,7 @@ class Plan:
             "labels": self.config["atlas_labels"],
             "regions": regions if regions == "all" else json.dumps(regions),
             "empty_regions": self.config["empty_regions"],
+            "missing_orientation": self.config["missing_orientation"],
         }
 
     # Memory
@@ -269,6 +282,8 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
         check_cleaning(config["cleaning"], plan.strategies, join_volumes(runs))
         tell_times(join_volumes(runs))
         derivatives.check_names(list(images))
+        if config["missing_orientation"] == "error":
+            plan.check_orientation()
     return plan
 
 

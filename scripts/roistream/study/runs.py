@@ -42,6 +42,8 @@ class Run:
         The name of its grid, see `roistream.images.grids.grid_id`, where it is known.
     is_volume : bool
         Whether its header says that it is a single 3D volume.
+    oriented : bool
+        Whether its header says where it lies, as far as that is known.
     line : int or None
         Where it stands in the table.
     """
@@ -54,6 +56,7 @@ class Run:
     time: RepetitionTime | None = None
     grid: str | None = None
     is_volume: bool = False
+    oriented: bool = True
     line: int | None = field(default=None, compare=False)
 
 
@@ -219,6 +222,7 @@ def look_at_run(
             time=time,
             grid=grid_id(image.grid, image.affine),
             is_volume=image.is_volume,
+            oriented=image.oriented,
         )
         check_runs_fit([first_images.setdefault(run.image, image), image])
         times.check(run.image, run.path, time)

@@ -41,6 +41,8 @@ class StudyRow:
         From the start of the job to its last result.
     reason : str
         Why there are no results: the last words of the job's log.
+    remarks : str
+        What is odd about the headers of the runs and about the atlas.
     """
 
     image: str
@@ -57,6 +59,7 @@ class StudyRow:
     peak_mib: float | None = None
     seconds: float | None = None
     reason: str = ""
+    remarks: str = ""
 
 
 COLUMNS = [field.name for field in fields(StudyRow)]
@@ -88,9 +91,9 @@ def summarise_image(image: str, sidecar: Path, log: Path, pending: bool = False)
         return StudyRow(image, "outdated", reason="not made again yet since configuration or inputs have changed")
     content = read_sidecar(sidecar)
     found = {column: content.get(key) for column, key in KEYS.items()}
-    return StudyRow(
-        image, "done", **{key: len(value) if isinstance(value, list) else value for key, value in found.items()}
-    )
+    found = {key: len(value) if isinstance(value, list) else value for key, value in found.items()}
+    remarks = [" ".join(remark.split()) for remark in content.get("Remarks", [])]
+    return StudyRow(image, "done", **found, remarks="; ".join(remarks))
 
 
 def last_error(log: Path) -> str:

@@ -137,6 +137,7 @@ def describe(
         "ValuesNotFinite": int(found.n_not_finite.sum()),
         "ConstantVoxels": int(found.n_constant.sum()),
         "ConstantRegions": names[found.constant_regions[statistic]].tolist(),
+        "Remarks": [*source.remarks, *placed.remarks],
         "Fingerprint": fingerprint(made_with, placed.regions),
         "SoftwareVersions": software_versions(),
         "PredictedPeakMiB": round(predicted_mib, 1),

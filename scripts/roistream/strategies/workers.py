@@ -1,0 +1,53 @@
+"""Workers, and what they have to tell: it reaches the log once, however many of them say it."""
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from typing import Any
+
+from joblib import Parallel, delayed
+
+logger = logging.getLogger("roistream")
+
+
+def run_in_parallel(n_jobs: int, function: Callable, tasks: Iterable[tuple]) -> list[Any]:
+    """Call a function with each of some tuples of arguments, in worker processes, and tell what they had to tell."""
+    results, told = [], {}
+    for result, lines in Parallel(n_jobs=n_jobs)(delayed(listen)(function, *task) for task in tasks):
+        results.append(result)
+        told.update(dict.fromkeys(lines))
+    for level, line in told:
+        logger.log(level, "%s", line)
+    return results
+
+
+def listen(function: Callable, *task: Any) -> tuple[Any, list[tuple[int, str]]]:
+    """Call a function; give its result and what it has put into the log."""
+    with keeping_lines() as lines:
+        result = function(*task)
+    return result, lines
+
+
+class Keeper(logging.Handler):
+    """Keeps lines of the log."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines: list[tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.lines.append((record.levelno, record.getMessage()))
+
+
+@contextmanager
+def keeping_lines():
+    """Keep what is put into the log meanwhile, instead of showing it."""
+    keeper, propagate = Keeper(), logger.propagate
+    logger.addHandler(keeper)
+    logger.propagate = False
+    try:
+        yield keeper.lines
+    finally:
+        logger.removeHandler(keeper)
+        logger.propagate = propagate
