@@ -9,7 +9,7 @@ from conftest import ROOT
 LIBRARY = ROOT / "scripts" / "roistream"
 
 WINGS = [
-    ("errors", "outputs", "provenance", "command_line", "extraction_options", "reporting", "__version__"),
+    ("errors", "outputs", "paths", "provenance", "command_line", "extraction_options", "reporting", "__version__"),
     ("images",),
     ("regions",),
     ("cleaning",),

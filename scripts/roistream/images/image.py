@@ -10,6 +10,7 @@ import numpy as np
 from roistream.errors import UserError
 from roistream.images.files import DAMAGE, files_of, open_stream
 from roistream.images.header import MAX_BYTES, NiftiHeader, parse_header
+from roistream.paths import check_file
 
 
 @dataclass(frozen=True)
@@ -192,9 +193,8 @@ def inspect_volume(path: Path) -> Image:
 def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:
     """Read the header of an image; give also its shape, without axes of length 1 behind the last that is expected."""
     header_path, data_path = files_of(path)
-    for file in {header_path, data_path}:
-        if not file.exists():
-            raise UserError(f"{file} does not exist; check the path.")
+    for file in dict.fromkeys([header_path, data_path]):
+        check_file(file)
     try:
         with open_stream(header_path) as stream:
             header = parse_header(stream.read(MAX_BYTES))

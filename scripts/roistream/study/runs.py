@@ -1,7 +1,6 @@
 """The runs table of a user's own data, and the table of runs inside a concatenated image."""
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +8,12 @@ from typing import Any
 
 from roistream.cleaning.confounds import count_confounds
 from roistream.errors import UserError
-from roistream.images.files import files_of
 from roistream.images.grids import grid_id
 from roistream.images.image import Image
 from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
+from roistream.paths import as_argument, check_file
+from roistream.study.repetition import Listed
 from roistream.study.tables import read_rows
 
 
@@ -92,24 +92,23 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: b
         raise UserError(f"The runs table {path} has no rows; add one for each run.")
     runs: list[Run] = []
     problems: list[str] = []
-    first_lines: dict[tuple[str, str], int] = {}
+    listed = Listed(by_content=inspect_runs)
     first_images: dict[str, Image] = {}
     for line, row, found in check_rows(columns, rows, schema):
         if row.get("run"):
             run = as_run(row, path.parent)
-            # Another spelling of a path, or a link, is the same file; a pair has two names.
-            file = (os.path.realpath if inspect_runs else os.path.abspath)(files_of(run.path)[0])
-            before = first_lines.setdefault((run.image, file), line)
-            if before != line:
-                found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
+            repeated = listed.run(line, run.image, run.path)
+            if repeated:
+                found.append(repeated)
             elif inspect_runs:
                 run, more = look_at_run(run, first_images)
-                found += more
+                found += [*more, *listed.confounds(line, run.image, run.path, run.confounds, run.is_volume)]
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
     if problems:
         number = "1 problem; correct it" if len(problems) == 1 else f"{len(problems)} problems; correct them"
         raise UserError(f"The runs table {path} has {number}:\n" + "\n".join(problems))
+    listed.tell_shared_confounds(path)
     return runs
 
 
@@ -150,7 +149,8 @@ def check_rows(
 def as_run(row: Mapping[str, str], folder: Path) -> Run:
     """Turn a row into a run; paths are relative to `folder`."""
     confounds = row.get("confounds", "")
-    return Run(row["image"], folder / row["run"], None if confounds in ("", "n/a") else folder / confounds)
+    table = None if confounds in ("", "n/a") else as_argument(folder / confounds)
+    return Run(row["image"], as_argument(folder / row["run"]), table)
 
 
 def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str]]:
@@ -185,6 +185,7 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
         problems.append(str(error))
     if run.confounds is not None:
         try:
+            check_file(run.confounds)
             n_rows = count_confounds(run.confounds)
         except UserError as error:
             problems.append(str(error))
