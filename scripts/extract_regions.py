@@ -9,12 +9,15 @@ import csv
 import errno
 import json
 import logging
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream import __version__
 from roistream.cleaning.options import Cleaning, prepare_cleaning

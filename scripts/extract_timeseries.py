@@ -6,10 +6,13 @@ The signals are those of nilearn's NiftiLabelsMasker, to the last bit. The runs 
 
 import argparse
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.cleaning.options import prepare_cleaning
 from roistream.command_line import add_log_option

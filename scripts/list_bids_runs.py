@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
+
 from roistream.errors import UserError
 from roistream.outputs import whole_file
 from roistream.paths import absolute

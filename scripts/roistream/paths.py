@@ -4,9 +4,12 @@ A path is a name, never a pattern, and there may be anything behind it: a link w
 """
 
 import errno
+import hashlib
 import os
+import re
 import stat
 from collections.abc import Hashable
+from contextlib import suppress
 from pathlib import Path
 
 from roistream.errors import UserError
@@ -104,6 +107,38 @@ def identity(path: str | Path) -> Hashable:
 def absolute(path: str | Path) -> Path:
     """Make a path absolute, without ``..``; links stay, for the places behind them may have other names tomorrow."""
     return Path(os.path.abspath(path))  # noqa: PTH100 (Path.resolve follows links)
+
+
+def brace_free(path: str | Path, links: str | Path) -> str:
+    """Give a path to a file that has no braces, which Snakemake would take for wildcards.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    links : path
+        A folder for links to files that have no such path.
+
+    Returns
+    -------
+    str
+        The path as it is, or from the working directory, or that of a link; none changes with the next call.
+    """
+    path = str(path)
+    if "{" not in path:
+        return path
+    relative = os.path.relpath(path)
+    if "{" not in relative:
+        return relative
+    name = re.sub(r"[{}]", "_", Path(path).name)
+    link = Path(links, hashlib.sha256(os.fsencode(absolute(path))).hexdigest()[:16], name)
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(absolute(path))
+        with suppress(OSError):  # as old as the file: a newer input would be a reason to run again
+            made = link.stat()
+            os.utime(link, ns=(made.st_atime_ns, made.st_mtime_ns), follow_symlinks=False)
+    return str(link)
 
 
 def as_argument(path: Path) -> Path:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
-from roistream.errors import UserError
+from roistream.errors import SeveralError, UserError, noted
 from roistream.images.grids import grid_id
 from roistream.images.image import describe
 from roistream.images.series import open_series
@@ -28,11 +28,12 @@ from roistream.study import derivatives
 from roistream.study.configuration import (
     check_cleaning,
     check_configuration,
-    check_inputs,
     chosen_strategies,
-    typed,
+    with_safe_paths,
+    wrong_inputs,
 )
 from roistream.study.runs import Run, join_volumes, read_runs_table
+from roistream.study.settings import as_meant
 
 SAMPLES = ("simulated", "adhd")
 ATLASES = ("simulated", "basc")
@@ -53,11 +54,14 @@ class Plan:
     study : dict
         The runs of each image of the target ``timeseries``, by what its files are called. Each subject of a sample is an
         image of its own.
+    place : callable
+        Says where a file of ours lies that is called so below the working directory.
     """
 
     config: Mapping[str, Any]
     runs: dict[str, list[Run]]
     study: dict[str, list[Run]]
+    place: Callable[[str], str] = str
 
     # The comparison
 
@@ -115,10 +119,11 @@ class Plan:
     def atlas(self) -> str:
         """Path of the atlas on its own grid."""
         scale = self.config["resolution"]
-        return {
+        ours = {
             "simulated": f"resources/simulated/atlas_scale{scale:03}_dseg.nii.gz",
             "basc": f"resources/basc/basc_scale{scale:03}_dseg.nii.gz",
-        }.get(self.config["atlas"], self.config["atlas"])
+        }.get(self.config["atlas"])
+        return str(self.place(ours)) if ours else self.config["atlas"]
 
     @cached_property
     def atlas_name(self) -> str:
@@ -191,7 +196,14 @@ class Plan:
         )
 
 
-def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], check: bool = True) -> Plan:
+def make_plan(
+    config: Mapping[str, Any],
+    schemas: Mapping[str, Mapping[str, Any]],
+    check: bool = True,
+    place: Callable[[str], str] = str,
+    files: Sequence[str | Path] = (),
+    words: Sequence[str] = (),
+) -> Plan:
     """Check a configuration and find out what it asks for.
 
     Parameters
@@ -202,6 +214,10 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
         The JSON schemas ``config`` and ``runs``.
     check : bool
         Look at schemas, files and headers; a job that was planned by a process that did has no need to.
+    place : callable
+        Says where a file of ours lies, see `Plan`.
+    files, words
+        What the configuration was read from, see `roistream.study.settings.as_meant`.
 
     Returns
     -------
@@ -211,36 +227,53 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
     Raises
     ------
     UserError
-        For what is wrong with the configuration, or all that is wrong with a runs table.
+        For what is wrong with the values of the configuration, or all that is wrong with the files which it names.
     """
-    config = typed(config)
+    config = as_meant(config, schemas["config"], files, words)
     if check:
         check_configuration(config, schemas["config"])
-        check_inputs(config)
-    if config["dataset"] in SAMPLES:
-        table = sample_runs(config)
-        study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
-        runs = list(table.values())
-    else:
-        study = runs = read_runs_table(config["dataset"], schemas["runs"], inspect_runs=check)
-    images = by_image(study)
-    plan = Plan(config, by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()})
-    if check:
-        check_cleaning(config["cleaning"], plan.strategies, join_volumes(runs))
-        derivatives.check_names(list(images))
-        _ = plan.names, plan.atlas_voxels  # an atlas that cannot be read is told before any job
+    wrong = wrong_inputs(config) if check else {}
+    config = with_safe_paths(config)
+    problems = list(wrong.values())
+    plan = Plan(config, {}, {}, place)
+    if "dataset" not in wrong:
+        with noted(problems):
+            plan = replace(plan, **list_runs(config, schemas["runs"], check, place))
+            if check:
+                check_cleaning(config["cleaning"], plan.strategies, join_volumes([*chain(*plan.runs.values())]))
+    if check and not wrong.keys() & {"atlas", "atlas_labels"}:
+        with noted(problems):
+            _ = plan.names, plan.atlas_voxels  # an atlas that cannot be read is told before any job
+    if problems:
+        raise SeveralError(problems)
     return plan
 
 
-def sample_runs(config: Mapping[str, Any]) -> dict[str, Run]:
+def list_runs(
+    config: Mapping[str, Any], schema: Mapping[str, Any], check: bool, place: Callable[[str], str]
+) -> dict[str, dict[str, list[Run]]]:
+    """List the runs of the images of both targets; see `Plan`."""
+    if config["dataset"] in SAMPLES:
+        table = sample_runs(config, place)
+        study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
+        runs = list(table.values())
+    else:
+        study = runs = read_runs_table(config["dataset"], schema, inspect_runs=check)
+    images = by_image(study)
+    if check:
+        derivatives.check_names(list(images))
+    return {"runs": by_image(runs), "study": {derivatives.image_stem(image): runs for image, runs in images.items()}}
+
+
+def sample_runs(config: Mapping[str, Any], place: Callable[[str], str] = str) -> dict[str, Run]:
     """List the runs of a sample by subjects; all is known of them before they are there."""
-    folder = Path("resources", config["dataset"])
+    folder = f"resources/{config['dataset']}"
     simulated_length = config["n_volumes"] if config["dataset"] == "simulated" else None
     return {
         subject: Run(
             image=COMPARED,
-            path=folder / adhd.run_path(subject),
-            confounds=folder / adhd.confounds_path(subject),
+            path=Path(place(f"{folder}/{adhd.run_path(subject)}")),
+            confounds=Path(place(f"{folder}/{adhd.confounds_path(subject)}")),
             n_volumes=simulated_length or adhd.run_length(subject),
             t_r=adhd.T_R,
             grid=grid_id(adhd.GRID, adhd.AFFINE),
