@@ -12,12 +12,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option
+from roistream.images.files import files_of
 from roistream.images.image import Image
 from roistream.images.progress import progress
 from roistream.images.series import Series, open_series
 from roistream.images.volumes import read_blocks, read_stored
 from roistream.images.writing import header_like, write_image
 from roistream.outputs import whole_file
+from roistream.paths import check_once
 from roistream.reporting import reporting
 from roistream.study.runs import write_run_lengths
 
@@ -47,6 +49,7 @@ def concatenate_runs(runs: Sequence[Path], image: Path, run_lengths: Path) -> No
     UserError
         A run is unreadable or does not fit the first one.
     """
+    check_once((files_of(run)[1] for run in runs), "run")
     series = open_series(runs)
     if len(runs) == 1 and is_readable(series.runs[0]) and image.name.endswith(".nii.gz"):
         with whole_file(image) as partial:

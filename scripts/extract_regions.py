@@ -29,12 +29,14 @@ from roistream.extraction_options import (
     add_memory_option,
     parse_extraction_options,
 )
+from roistream.images.files import files_of
 from roistream.images.image import Image, inspect
 from roistream.images.series import Series, open_series
 from roistream.images.volumes import read_blocks
 from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
 from roistream.outputs import files_of_labels, remove_files, whole_file
+from roistream.paths import check_once
 from roistream.regions.masks import Mask
 from roistream.regions.requested import digest_of, locate_atlas, locate_masks
 from roistream.reporting import reporting
@@ -104,6 +106,8 @@ def extract_regions(
     """
     entry = STRATEGIES[strategy]
     check_abilities(entry, image, atlas, cleaning or {})
+    check_once((files_of(run)[1] for run in image), "run")
+    check_once(confounds, "table of confounds")
     source = open_series(image) if entry.reads_series else inspect(image[0])
     run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
     prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns)

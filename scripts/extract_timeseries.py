@@ -24,9 +24,11 @@ from roistream.extraction_options import (
     add_region_options,
     take_cleaning,
 )
+from roistream.images.files import files_of
 from roistream.images.series import open_series
 from roistream.memory.limits import check_memory
 from roistream.memory.predict_timeseries import predict_timeseries_mib
+from roistream.paths import check_once
 from roistream.regions.coverage import read_regions
 from roistream.regions.labels import STATISTICS
 from roistream.regions.placed import PlacedAtlas, put_on_grid, read_placed
@@ -96,6 +98,8 @@ def extract_timeseries(
         A run, the atlas, a table or an option is unusable, or memory will not suffice.
     """
     begin = time.monotonic()
+    check_once((files_of(run)[1] for run in runs), "run")
+    check_once(confounds, "table of confounds")
     source = open_series(runs)
     options = cleaning or {}
     run_lengths = source.run_lengths if per_run else None

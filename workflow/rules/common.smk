@@ -23,7 +23,7 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 # Another version, which somebody has imported before, is not the one that these rules belong to.
 for name in [name for name in sys.modules if name.partition(".")[0] == "roistream"]:
-    if not Path(sys.modules[name].__file__ or "").is_relative_to(SCRIPTS):
+    if not Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(SCRIPTS):
         del sys.modules[name]
 
 from roistream.command_line import options_of
@@ -49,7 +49,7 @@ def users_mistakes():
     """Stop with one sentence; a WorkflowError would add where in this file it was raised, which helps no user."""
     try:
         yield
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"ERROR: {error}")
 
 
@@ -60,7 +60,7 @@ def schema(name):
 
 def given(path):
     """Make an input of a path that is complete: it is not put below a module's prefix, and has no wildcards."""
-    return local(brace_free(path, "resources/links"))
+    return local(brace_free(path, place("resources/links")))
 
 
 def image_of(wildcards):
