@@ -36,7 +36,7 @@ def from_file(tmp_path, text):
 
 def from_word(word):
     key, _, text = word.partition("=")
-    return as_meant({**DEFAULTS, key: by_command_line(text)}, SCHEMA, [ROOT / "config.yaml"], [word])[key]
+    return as_meant({key: by_command_line(text)}, SCHEMA, words=[word])[key]
 
 
 def test_the_default_is_what_it_is():
@@ -67,7 +67,7 @@ def test_text_stays_as_it_is(tmp_path, name):
         config = from_file(
             tmp_path, f"dataset: {written}\natlas: {written}\ncleaning: {{confound_columns: [{written}, x]}}"
         )
-        assert config["atlas"] == (None if written == "null" else name)
+        assert config["atlas"] == name
         assert config["cleaning"]["confound_columns"] == [name, "x"]
     assert from_word(f"dataset={name}") == name
     assert from_word(f"cleaning={{confound_columns: [{name}, 'x']}}")["confound_columns"] == [name, "x"]
@@ -114,7 +114,7 @@ def test_null_in_quotes_is_a_name(tmp_path):
 
 
 def test_what_cannot_be_meant_is_refused(tmp_path):
-    for text in ("n_subjects: 6.0", "n_subjects: six", "cleaning: {t_r: .nan}", "cleaning: {low_pass: .inf}", "atlas: null",
+    for text in ("n_subjects: 6.0", "n_subjects: six", "cleaning: {t_r: .nan}", "cleaning: {low_pass: .inf}",
                  "save_voxels: maybe", "cleaning: {t_r: '1,5'}", "atlas: [a]", "regions: [1e1]"):  # fmt: skip
         with pytest.raises(UserError):
             check_configuration(from_file(tmp_path, text), SCHEMA)

@@ -32,13 +32,13 @@ def ignored_by(lines: Sequence[str]) -> Callable[[str], bool]:
 def as_expression(pattern: str) -> str:
     """Turn a pattern into a regular expression: ``*`` and ``?`` do not go beyond a folder, ``**`` does."""
     expression = ""
-    for part in re.findall(r"\*\*/|/\*\*|\*\*|\*|\?|\[!?\]?[^\]]*\]|\\.|.", pattern, re.DOTALL):
-        if part == "**/":
-            expression += r"(?:.*/)?"
+    for part in re.findall(r"/\*\*/|^\*\*/|/\*\*$|\*|\?|\[!?\]?[^\]]*\]|\\.|.", pattern, re.DOTALL):
+        if part == "/**/":
+            expression += "/(?:.*/)?"
+        elif part == "**/":
+            expression += "(?:.*/)?"
         elif part == "/**":
-            expression += r"/.*"
-        elif part == "**":
-            expression += ".*"
+            expression += "/.*"
         elif part == "*":
             expression += "[^/]*"
         elif part == "?":
