@@ -50,7 +50,6 @@ def other_names(path):
         hard.name,
         link.name,
         f"around/{path.name}",
-        f"around/../{path.name}",
     ]
 
 
@@ -65,9 +64,7 @@ def test_a_table_by_all_of_its_names(study):
     names = other_names(study / "run-1.tsv")
     for name in names:
         [text] = problems(study, ("one", "run-1.nii", "run-1.tsv"), ("one", "run-2.nii", name))
-        assert text.startswith(
-            f"line 3: the confounds {os.path.normpath(study / name) if '..' not in name else study / name} "
-        )
+        assert text.startswith(f"line 3: the confounds {study / name} ")
         assert "are those of another run of 'one' already, in line 2; give the table of this run" in text
 
 

@@ -61,7 +61,7 @@ class Listed:
         """Tell, once, that different runs of different images name one table."""
         shared = []
         for users in self.users.values():
-            acquired = {read_name(run).acquisition: (line, run) for line, run in reversed(users.values())}
+            acquired = {acquisition_of(run): (line, run) for line, run in reversed(users.values())}
             if len(acquired) > 1:
                 shared.append(sorted(acquired.values())[:2])
         if shared:
@@ -71,3 +71,9 @@ class Listed:
                 "(line %d); check that each run has its own.",
                 *(path, len(shared), run, line, other_run, other_line),
             )
+
+
+def acquisition_of(run: Path) -> Hashable:
+    """Tell which acquired run a file is, as far as its name tells."""
+    name = read_name(run)
+    return name.acquisition, name.suffix
