@@ -26,6 +26,12 @@ from roistream.reporting import reporting
 
 logger = logging.getLogger("roistream")
 
+HINTS = {
+    signal.SIGKILL: "; signal 9 usually is the out-of-memory killer",
+    signal.SIGBUS: "; a file that it had mapped has become shorter, or no room was left in /dev/shm or on a disk",
+}
+"""What a signal usually means, for the reader."""
+
 
 def measure_memory(
     command: Sequence[str],
@@ -124,7 +130,7 @@ def _log(command: Sequence[str], measurement: Measurement) -> None:
         # The command has told why.
         logger.info("The command %s failed with exit status %d after %s, %s.", shortened(command), status, wall, peaks)
         return
-    hint = "; signal 9 usually is the out-of-memory killer" if status == 128 + signal.SIGKILL else ""
+    hint = HINTS.get(status - 128, "")
     logger.error("The command %s %s after %s, %s%s.", shortened(command), cause, wall, peaks, hint)
 
 

@@ -1,7 +1,7 @@
-"""The exceptions for mistakes that a user can mend."""
+"""The one exception for mistakes that a user can mend."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
+from types import TracebackType
 
 
 class UserError(Exception):
@@ -12,17 +12,26 @@ class UserError(Exception):
     """
 
 
-class SeveralError(UserError):
-    """Several mistakes that are told at once, each as an error of its own."""
+class Problems:
+    """Mistakes in several inputs, which are told together.
 
-    def __init__(self, messages: Sequence[str]):
-        super().__init__("\nERROR: ".join(messages))
+    Each input is looked at in a ``with`` block of its own, which a `UserError` ends; `tell` raises one for all of them.
+    """
 
+    def __init__(self, found: Iterable[str] = ()) -> None:
+        self.found = list(found)
 
-@contextmanager
-def noted(problems: list[str]) -> Iterator[None]:
-    """Add a user's mistake to those that are known already, instead of stopping there."""
-    try:
-        yield
-    except UserError as error:
-        problems.append(str(error))
+    def __enter__(self) -> "Problems":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if isinstance(error, UserError):
+            self.found.append(str(error))
+        return isinstance(error, UserError)
+
+    def tell(self) -> None:
+        """Raise what has been found, if anything."""
+        if self.found:
+            raise UserError("\nERROR: ".join(self.found))

@@ -31,8 +31,15 @@ KINDS = {
 }
 
 
-def check_file(path: str | Path) -> None:
+def check_file(path: str | Path, what: str = "") -> None:
     """Refuse a path that leads to no readable file, before anything is opened: opening a pipe waits for ever.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    what : str
+        What messages call it.
 
     Raises
     ------
@@ -44,7 +51,7 @@ def check_file(path: str | Path) -> None:
         status = path.stat()
         for is_kind, kind in KINDS.items():
             if is_kind(status.st_mode):
-                raise UserError(f"{shown(path)} is {kind}; give a file.")
+                raise UserError(f"{what}{shown(path)} is {kind}; give a file.")
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if status.st_size <= MAX_POINTER_BYTES:
@@ -52,9 +59,9 @@ def check_file(path: str | Path) -> None:
                 start = stream.read(64)
             for beginning, origin in POINTERS.items():
                 if start.startswith(beginning):
-                    raise UserError(f"{shown(path)} is not the content but a pointer of {origin}.")
+                    raise UserError(f"{what}{shown(path)} is not the content but a pointer of {origin}.")
     except (OSError, ValueError) as error:
-        raise UserError(why_unreadable(path, error)) from error
+        raise UserError(f"{what}{why_unreadable(path, error)}") from error
 
 
 def why_unreadable(path: Path, error: Exception) -> str:

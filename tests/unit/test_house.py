@@ -9,7 +9,19 @@ from conftest import ROOT
 LIBRARY = ROOT / "scripts" / "roistream"
 
 WINGS = [
-    ("errors", "outputs", "paths", "provenance", "command_line", "extraction_options", "reporting", "__version__"),
+    (
+        "errors",
+        "faults",
+        "lifetime",
+        "outputs",
+        "paths",
+        "provenance",
+        "command_line",
+        "extraction_options",
+        "reporting",
+        "tables",
+        "__version__",
+    ),
     ("images",),
     ("regions",),
     ("cleaning",),

@@ -28,6 +28,8 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "roistrea
 
 from roistream.command_line import options_of
 from roistream.errors import UserError
+from roistream.lifetime import STARTED_BY, this_process
+from roistream.outputs import check_writable
 from roistream.paths import brace_free
 from roistream.provenance import code_digest
 from roistream.samples import adhd
@@ -37,6 +39,16 @@ from roistream.study.plan import SAMPLES, make_plan
 
 # Says where a file of ours lies: below a prefix where this workflow is a module. It has to be asked for while this is parsed.
 place = workflow.modifier.modify_path
+
+if workflow.modifier.is_main_snakefile():
+    # Short, for Snakemake repeats it with each failure; and a brace would be a placeholder.
+    shell.prefix(
+        f"source {shlex.quote(str(ROOT / 'workflow/job.sh'))} {this_process()}; ".replace("{", "{{").replace("}", "}}")
+    )
+else:
+    os.environ[STARTED_BY] = this_process()  # a prefix would be one for the rules of others, too
+# Snakemake's log may lie on the disk of which a job has just said that it is full.
+logging.raiseExceptions = False
 
 if workflow.is_main_process and not logging.getLogger("roistream").handlers:
     told = logging.StreamHandler()
@@ -145,7 +157,7 @@ def cleaning_options(wildcards):
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = {**PLAN.cleaning_options(), "confounds": confounds_of(wildcards)}
+    options = {**PLAN.cleaning_options(wildcards.image), "confounds": confounds_of(wildcards)}
     if options.pop("per_run", True):
         options["runs"] = run_table_of(wildcards)
     else:
@@ -159,7 +171,7 @@ def timeseries_options(wildcards):
         {
             "statistics": PLAN.config["statistics"],
             "save_voxels": PLAN.config["save_voxels"] or None,
-            **PLAN.cleaning_options(),
+            **PLAN.cleaning_options(wildcards.image),
             "confounds": confounds_of(wildcards) or None,
             "memory_shortage": PLAN.config["memory_shortage"],
         }
@@ -287,6 +299,8 @@ def digest_of(script):
 
 
 with users_mistakes():
+    if workflow.is_main_process:
+        check_writable([place(folder) for folder in (".", "results", "derivatives", str(derivatives.FOLDER), "resources", "logs")])
     PLAN = make_plan(
         {**yaml.safe_load((ROOT / "config.yaml").read_text("utf-8")), **config},
         {name: schema(name) for name in ("config", "runs")},

@@ -15,14 +15,16 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
-from roistream.errors import SeveralError, UserError, noted
+from roistream.errors import Problems, UserError
 from roistream.images.grids import grid_id
 from roistream.images.image import describe
-from roistream.images.series import open_series
+from roistream.images.repetition_time import RepetitionTime, join
+from roistream.images.series import inspect_run, open_series
 from roistream.memory.predict import predict_peak_mib
 from roistream.memory.predict_timeseries import predict_timeseries_mib
-from roistream.regions.atlas import read_label_names, read_labels, select_labels
+from roistream.regions.atlas import read_labels, select_labels
 from roistream.regions.coverage import read_regions
+from roistream.regions.label_names import read_label_names
 from roistream.samples import adhd
 from roistream.study import derivatives
 from roistream.study.configuration import (
@@ -32,13 +34,14 @@ from roistream.study.configuration import (
     with_safe_paths,
     wrong_inputs,
 )
-from roistream.study.runs import Run, join_volumes, read_runs_table
+from roistream.study.filters import tell_times
+from roistream.study.label_checks import check_labels
+from roistream.study.listing import SAMPLES, list_runs
+from roistream.study.runs import Run, join_volumes
 from roistream.study.settings import as_meant
+from roistream.study.times import Times
 
-SAMPLES = ("simulated", "adhd")
 ATLASES = ("simulated", "basc")
-COMPARED = "large_fmri"
-"""The one image that the comparison makes of the subjects of a sample."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Plan:
         else:
             names = {label: f"region-{label}" for label in read_labels(atlas)}
         labels = select_labels(self.config["regions"], list(names), atlas)
-        if self.config["empty_regions"] == "error":
+        if self.config["empty_regions"] == "error" and not self.config["atlas_labels"]:
             absent = [label for label in labels if label not in names]
             if absent:
                 raise UserError(
@@ -109,9 +112,29 @@ class Plan:
         tables = [run.confounds for run in self.runs_of(image) if run.confounds is not None]
         return [table for table, _ in groupby(tables)]  # volumes of one run may all name its table
 
-    def cleaning_options(self) -> dict[str, Any]:
-        """Give the options of cleaning, named as those of the programs that extract."""
-        return {key: value for key, value in self.config["cleaning"].items() if key != "confounds"}
+    def cleaning_options(self, image: str) -> dict[str, Any]:
+        """Give the options of cleaning of an image, named as those of the programs that extract."""
+        options = {key: value for key, value in self.config["cleaning"].items() if key != "confounds"}
+        if options.get("confound_columns"):
+            options["unmatched_patterns"] = (
+                "warn"  # One without a match in any table of the study is refused by the plan.
+            )
+        return {**options, **self.time_options(image)}
+
+    def time_of(self, image: str) -> RepetitionTime:
+        """Find the TR of an image."""
+        times = Times(self.config["cleaning"].get("t_r"))
+        return join([(run.path, run.time or times.find(inspect_run(run.path), run.t_r)) for run in self.runs_of(image)])
+
+    def time_options(self, image: str) -> dict[str, Any]:
+        """Give the TR of an image as options of programs, where somebody says it.
+
+        A header says it to each program by itself; but a concatenated image has no sidecar.
+        """
+        time = self.time_of(image)
+        if time.source in (None, "header", "sample"):
+            return {}
+        return {"t_r": time.seconds} | ({} if time.source == "option t_r" else {"t_r_source": time.source})
 
     # The atlas
 
@@ -234,57 +257,18 @@ def make_plan(
         check_configuration(config, schemas["config"])
     wrong = wrong_inputs(config) if check else {}
     config = with_safe_paths(config)
-    problems = list(wrong.values())
+    problems = Problems(wrong.values())
     plan = Plan(config, {}, {}, place)
-    if "dataset" not in wrong:
-        with noted(problems):
-            plan = replace(plan, **list_runs(config, schemas["runs"], check, place))
-            if check:
-                check_cleaning(config["cleaning"], plan.strategies, join_volumes([*chain(*plan.runs.values())]))
     if check and not wrong.keys() & {"atlas", "atlas_labels"}:
-        with noted(problems):
-            _ = plan.names, plan.atlas_voxels  # an atlas that cannot be read is told before any job
-    if problems:
-        raise SeveralError(problems)
-    return plan
-
-
-def list_runs(
-    config: Mapping[str, Any], schema: Mapping[str, Any], check: bool, place: Callable[[str], str]
-) -> dict[str, dict[str, list[Run]]]:
-    """List the runs of the images of both targets; see `Plan`."""
-    if config["dataset"] in SAMPLES:
-        table = sample_runs(config, place)
-        study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
-        runs = list(table.values())
-    else:
-        study = runs = read_runs_table(config["dataset"], schema, inspect_runs=check)
-    images = by_image(study)
+        with problems:
+            _ = plan.atlas_voxels  # an atlas that cannot be read is told before any job
+            check_labels(config, list(plan.names))
+    if "dataset" not in wrong:
+        with problems:
+            plan = replace(plan, **list_runs(config, schemas["runs"], check, place))
+    problems.tell()
     if check:
-        derivatives.check_names(list(images))
-    return {"runs": by_image(runs), "study": {derivatives.image_stem(image): runs for image, runs in images.items()}}
-
-
-def sample_runs(config: Mapping[str, Any], place: Callable[[str], str] = str) -> dict[str, Run]:
-    """List the runs of a sample by subjects; all is known of them before they are there."""
-    folder = f"resources/{config['dataset']}"
-    simulated_length = config["n_volumes"] if config["dataset"] == "simulated" else None
-    return {
-        subject: Run(
-            image=COMPARED,
-            path=Path(place(f"{folder}/{adhd.run_path(subject)}")),
-            confounds=Path(place(f"{folder}/{adhd.confounds_path(subject)}")),
-            n_volumes=simulated_length or adhd.run_length(subject),
-            t_r=adhd.T_R,
-            grid=grid_id(adhd.GRID, adhd.AFFINE),
-        )
-        for subject in adhd.SUBJECT_IDS[: config["n_subjects"]]
-    }
-
-
-def by_image(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Sort runs by their images, in order."""
-    images: dict[str, list[Run]] = {}
-    for run in runs:
-        images.setdefault(run.image, []).append(run)
-    return images
+        runs = join_volumes([*chain(*plan.runs.values())])
+        check_cleaning(config["cleaning"], plan.strategies, runs)
+        tell_times(runs)
+    return plan

@@ -6,11 +6,11 @@ two. A table of confounds belongs to one run; several versions of that run (spac
 
 import logging
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from roistream.images.files import files_of
-from roistream.paths import identity
+from roistream.paths import check_once, identity
 from roistream.study.names import read_name
 
 logger = logging.getLogger("roistream")
@@ -77,3 +77,9 @@ def acquisition_of(run: Path) -> Hashable:
     """Tell which acquired run a file is, as far as its name tells."""
     name = read_name(run)
     return name.acquisition, name.suffix
+
+
+def check_given_once(runs: Sequence[Path], confounds: Sequence[Path] = ()) -> None:
+    """Refuse runs or tables of confounds of which one is given twice to a program."""
+    check_once((files_of(run)[1] for run in runs), "run")
+    check_once(confounds, "table of confounds")
