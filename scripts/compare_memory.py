@@ -2,9 +2,12 @@
 """Put the strategies' memory summaries into one table and one figure."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option
 from roistream.figures.comparison import write_figure

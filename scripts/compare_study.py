@@ -2,8 +2,11 @@
 """Put the memory summaries of all images and strategies into one table and one figure."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option
 from roistream.figures.study_memory import write_study_figure

@@ -3,10 +3,13 @@
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option
 from roistream.extraction_options import add_time_options
@@ -20,6 +23,7 @@ from roistream.images.volumes import read_blocks, read_stored
 from roistream.images.writing import header_like, write_image
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
+from roistream.study.repetition import check_given_once
 from roistream.study.runs import write_run_lengths
 
 logger = logging.getLogger("roistream")
@@ -55,6 +59,7 @@ def concatenate_runs(
     UserError
         A run is unreadable or does not fit the first one.
     """
+    check_given_once(runs)
     inputs = Unchanged(runs)
     series = open_series(runs)
     tell(series.remarks)

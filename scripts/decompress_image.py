@@ -2,7 +2,10 @@
 """Make the uncompressed copy of an image that memory mapping needs, without loading it."""
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option
 from roistream.images.image import inspect

@@ -8,11 +8,14 @@ import argparse
 import csv
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream import __version__
 from roistream.cleaning.options import Cleaning, prepare_cleaning
@@ -24,7 +27,6 @@ from roistream.extraction_options import (
     add_memory_option,
     parse_extraction_options,
 )
-from roistream.faults import free_space
 from roistream.images.image import Image, inspect, tell
 from roistream.images.repetition_time import log_source
 from roistream.images.series import Series, open_series
@@ -36,6 +38,8 @@ from roistream.regions.masks import Mask
 from roistream.regions.requested import digest_of, locate_atlas, locate_masks
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES, Strategy
+from roistream.strategies.workers import check_workers
+from roistream.study.repetition import check_given_once
 from roistream.study.runs import read_run_lengths
 
 logger = logging.getLogger("roistream")
@@ -104,6 +108,7 @@ def extract_regions(
     """
     entry = STRATEGIES[strategy]
     check_abilities(entry, image, atlas, cleaning or {})
+    check_given_once(image, confounds)
     inputs = Unchanged(image)
     source = open_series(image) if entry.reads_series else inspect(image[0])
     tell(source.remarks)
@@ -172,17 +177,6 @@ def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, 
     if atlas and entry.reads_masks:
         raise UserError(
             f"The strategy {entry.name} needs a file for each mask; give --masks instead of --atlas {atlas}."
-        )
-
-
-def check_workers(n_jobs: int) -> None:
-    """Refuse workers that joblib would replace by none: what is measured would not be what it is called."""
-    from joblib import effective_n_jobs  # of no use to a strategy without workers
-
-    if effective_n_jobs(n_jobs) < n_jobs:
-        raise UserError(
-            f"{n_jobs} workers cannot be started, their semaphores need room in {free_space()}; make room there, or use one "
-            "worker (--n-jobs 1, config key n_jobs) or the strategy 'stream'."
         )
 
 

@@ -6,10 +6,13 @@ The signals are those of nilearn's NiftiLabelsMasker, to the last bit. The runs 
 
 import argparse
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.cleaning.options import prepare_cleaning
 from roistream.command_line import add_log_option
@@ -32,6 +35,7 @@ from roistream.regions.labels import STATISTICS
 from roistream.regions.placed import PlacedAtlas, put_on_grid, read_placed
 from roistream.reporting import reporting
 from roistream.study.extraction import clean, extract
+from roistream.study.repetition import check_given_once
 from roistream.study.timeseries import (
     describe,
     remove_others,
@@ -100,6 +104,7 @@ def extract_timeseries(
         A run, the atlas, a table or an option is unusable, or memory will not suffice.
     """
     begin = time.monotonic()
+    check_given_once(runs, confounds)
     inputs = Unchanged(runs)
     source = open_series(runs)
     tell(source.remarks)

@@ -2,11 +2,14 @@
 """Fetch the BASC atlas with nilearn, check it, and link it into the working directory."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nilearn import datasets
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option
 from roistream.reporting import reporting

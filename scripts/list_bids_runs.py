@@ -15,11 +15,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
+
+from roistream.errors import UserError
 from roistream.images.repetition_time import SILENCE, RepetitionTime, group, name_files, settle
 from roistream.images.sidecars import Sidecars
 from roistream.outputs import whole_file
+from roistream.paths import absolute
 from roistream.reporting import reporting
-from roistream.study.bids import ACQUISITION, NO_VALUE, VERSIONS, absolute, find_bids_runs
+from roistream.study.bids import find_bids_runs
+from roistream.study.names import ACQUISITION, NO_VALUE, VERSIONS
 
 logger = logging.getLogger("roistream")
 
@@ -72,6 +77,12 @@ def list_bids_runs(
     else:
         with whole_file(out) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
             write_rows(rows, stream)
+    absent = [run.path for run in runs if not run.path.exists()]
+    if absent:
+        logger.warning(
+            "%d run(s) have no content here, a link leads nowhere; fetch it (datalad get), the first is %s.",
+            *(len(absent), absent[0]),
+        )
     logger.info("%d run(s) of %d image(s).", len(runs), len({run.image for run in runs}))
 
 
@@ -87,7 +98,14 @@ def find_times(runs: Sequence[Path]) -> list[RepetitionTime]:
 
 def locate(path: Path, folder: Path | None) -> str:
     """Word a path for a table in `folder`: relative if it lies below it, so that they can be moved together."""
-    return str(path.relative_to(folder) if folder and path.is_relative_to(folder) else path)
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(f"{str(path)!a} is no text in UTF-8, which a table could hold; rename it.") from None
+    if not folder or not path.is_relative_to(folder):
+        return str(path)
+    inside = str(path.relative_to(folder))
+    return inside if inside.strip() == inside else f"./{inside}"  # what is read from a table is stripped of blanks
 
 
 def write_rows(rows: Iterable[Sequence[str]], stream: TextIO) -> None:

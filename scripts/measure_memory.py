@@ -17,6 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
+
 from roistream.errors import UserError
 from roistream.memory.measure import CommandStartError, Measurement, measure
 from roistream.outputs import whole_file
@@ -125,9 +127,16 @@ def _log(command: Sequence[str], measurement: Measurement) -> None:
     try:
         cause = f"was ended by {signal.Signals(status - 128).name} (exit status {status})"
     except ValueError:
-        cause = f"failed with exit status {status}"
+        # The command has told why.
+        logger.info("The command %s failed with exit status %d after %s, %s.", shortened(command), status, wall, peaks)
+        return
     hint = HINTS.get(status - 128, "")
-    logger.error("The command `%s` %s after %s, %s%s.", shlex.join(command), cause, wall, peaks, hint)
+    logger.error("The command %s %s after %s, %s%s.", shortened(command), cause, wall, peaks, hint)
+
+
+def shortened(command: Sequence[str], n: int = 3) -> str:
+    """Word the beginning of a command; there may be hundreds of files in it."""
+    return f"`{shlex.join(command[:n])}{' …' if len(command) > n else ''}`"
 
 
 def _arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -2,8 +2,11 @@
 """Put an atlas on the grid of a run, whose header is all that is read of it; images on the same grid share what is written."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option
 from roistream.extraction_options import add_region_options

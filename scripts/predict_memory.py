@@ -7,8 +7,11 @@ Reads headers and masks only.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.extraction_options import add_extraction_options, parse_extraction_options
 from roistream.images.series import open_series
@@ -16,6 +19,7 @@ from roistream.memory.limits import memory_limits
 from roistream.memory.predict import fits, predict_peaks_mib
 from roistream.regions.coverage import read_regions
 from roistream.regions.masks import locate_labels, read_voxels
+from roistream.regions.requested import list_masks
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES
 
@@ -62,7 +66,7 @@ def predict_memory(
         labels = [region.label for region in read_regions(regions)]
         n_voxels = [voxels.size for voxels in locate_labels(atlas, labels, source.grid, source.affine)]
     else:
-        n_voxels = [read_voxels(mask, source.grid, source.affine).size for mask in masks]
+        n_voxels = [read_voxels(mask, source.grid, source.affine).size for mask in list_masks(masks, regions)]
     options = {"smoothing_fwhm": None, **(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, n_voxels, n_jobs, options)
     limits = memory_limits()

@@ -3,9 +3,12 @@
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option, positive
 from roistream.outputs import whole_file

@@ -3,8 +3,11 @@
 
 import argparse
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option
 from roistream.outputs import files_of_labels, remove_files, whole_file

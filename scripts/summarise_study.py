@@ -8,8 +8,11 @@ import argparse
 import csv
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.command_line import add_log_option
 from roistream.figures.study import write_study_figure

@@ -13,8 +13,7 @@ def options_of(options: Mapping[str, object]) -> str:
     ----------
     options : mapping
         Values by the parameters' names: ``confound_columns`` becomes ``--confound-columns``. None and an empty list are left
-        out; a truth value becomes ``--name`` or ``--no-name``, a list several words, and so does a mapping, each of the form
-        ``key=value``.
+        out; a truth value becomes ``--name`` or ``--no-name``, a list several words.
 
     Returns
     -------
@@ -24,14 +23,16 @@ def options_of(options: Mapping[str, object]) -> str:
     words = []
     for name, value in options.items():
         option = "--" + name.replace("_", "-")
+        if value is None:
+            continue
         if isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-", 1))
-        elif isinstance(value, Mapping):
-            words += [option, *(f"{key}={inner}" for key, inner in value.items())] if value else []
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            words += [option, *map(str, value)] if value else []
-        elif value is not None:
-            words += [option, str(value)]
+            continue
+        values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+        if any(str(inner).startswith("-") for inner in values):  # it would be taken for an option
+            words += [f"{option}={inner}" for inner in values]
+        elif values:
+            words += [option, *map(str, values)]
     return shlex.join(words)
 
 

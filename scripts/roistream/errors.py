@@ -1,5 +1,6 @@
 """The one exception for mistakes that a user can mend."""
 
+from collections.abc import Iterable
 from types import TracebackType
 
 
@@ -17,8 +18,8 @@ class Problems:
     Each input is looked at in a ``with`` block of its own, which a `UserError` ends; `tell` raises one for all of them.
     """
 
-    def __init__(self) -> None:
-        self.found: list[str] = []
+    def __init__(self, found: Iterable[str] = ()) -> None:
+        self.found = list(found)
 
     def __enter__(self) -> "Problems":
         return self
@@ -33,4 +34,4 @@ class Problems:
     def tell(self) -> None:
         """Raise what has been found, if anything."""
         if self.found:
-            raise UserError("\n".join(self.found))
+            raise UserError("\nERROR: ".join(self.found))

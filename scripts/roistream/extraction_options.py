@@ -24,7 +24,9 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--image", required=True, type=Path, nargs="+", help="4D NIfTI, or its runs in order (or 3D volumes of a run)"
     )
     regions = parser.add_mutually_exclusive_group(required=True)
-    regions.add_argument("--masks", type=Path, nargs="+", default=(), help="binary masks on the image's grid")
+    regions.add_argument(
+        "--masks", type=Path, nargs="+", default=(), help="binary masks on the image's grid, or their folder"
+    )
     regions.add_argument(
         "--atlas", type=Path, help="label image on the image's grid, instead of masks; needs --regions"
     )
@@ -64,6 +66,7 @@ def add_confound_columns_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confound-columns",
         nargs="+",
+        action="extend",
         metavar="NAME",
         help="columns of the confounds, by name or pattern such as 'trans_*' (default: all)",
     )

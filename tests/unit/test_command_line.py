@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roistream.command_line import options_of, positive
+from roistream.extraction_options import add_confound_columns_option
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
@@ -23,25 +24,32 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
         ({"data_dir": "~/my data"}, "--data-dir '~/my data'"),
         ({"n_volumes": 3, "t_r": 2.5, "seed": 0}, "--n-volumes 3 --t-r 2.5 --seed 0"),
         ({"detrend": True, "standardize_confounds": False}, "--detrend --no-standardize-confounds"),
-        ({"confounds": [], "names": {}}, ""),
+        ({"confounds": []}, ""),
         ({"confound_columns": ["trans_*", "csf"]}, "--confound-columns 'trans_*' csf"),
         ({"confounds": [Path("a b.tsv")]}, "--confounds 'a b.tsv'"),
-        ({"names": {3: "größer", 1: "a=b"}}, "--names '3=größer' 1=a=b"),
+        (
+            {"confound_columns": ["-x", "y"], "data_dir": "-a b"},
+            "--confound-columns=-x --confound-columns=y '--data-dir=-a b'",
+        ),
     ],
 )
 def test_options(options, words):
     assert options_of(options) == words
 
 
-@given(st.lists(TEXT, min_size=1), st.dictionaries(st.integers(1), TEXT, min_size=1))
-def test_words_come_back_whole(values, names):
-    words = shlex.split(options_of({"some_values": values, "names": names}))
-    assert words == ["--some-values", *values, "--names", *(f"{label}={name}" for label, name in names.items())]
+@given(st.lists(TEXT, min_size=1), TEXT)
+def test_words_come_back_whole(values, value):
+    parser = argparse.ArgumentParser()
+    add_confound_columns_option(parser)
+    parser.add_argument("--data-dir")
+    found = parser.parse_args(shlex.split(options_of({"confound_columns": values, "data_dir": value})))
+    assert (found.confound_columns, found.data_dir) == (values, value)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(TEXT, min_size=1))
 def test_a_shell_reads_them_as_they_are(values):
+    values = [f"a{value}" for value in values]
     code = f"{shlex.quote(sys.executable)} -S -c 'import sys; print(ascii(sys.argv[2:]))' {options_of({'x': values})}"
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == ascii(values) + "\n"

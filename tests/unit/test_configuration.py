@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from conftest import ROOT
 from roistream.errors import UserError
 from roistream.strategies import STRATEGIES
-from roistream.study.configuration import check_cleaning, check_configuration, check_inputs, chosen_strategies, typed
+from roistream.study.configuration import check_cleaning, check_configuration, chosen_strategies, wrong_inputs
 from roistream.study.runs import Run
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
@@ -30,43 +30,6 @@ def message(function, *arguments):
     return str(error.value)
 
 
-# Types of values from the command line
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("6", 6),
-        ("-3", -3),
-        ("0.008", 0.008),
-        ("1.0e-3", 0.001),
-        ("true", True),
-        ("False", False),
-        ("null", None),
-        ("", None),
-        ("all", "all"),
-        ("basc", "basc"),
-        ("sub-01/runs.tsv", "sub-01/runs.tsv"),
-        ("2026-11-22", "2026-11-22"),
-        ("[1, 2]", "[1, 2]"),
-        ("{a: 1}", "{a: 1}"),
-        ("a: b: c", "a: b: c"),
-        ("'6'", "'6'"),
-        ("{", "{"),
-    ],
-)
-def test_text_becomes_what_it_stands_for(text, value):
-    for found in (typed(text), typed([text])[0], typed({"key": {"inner": [text]}})["key"]["inner"][0]):
-        assert found == value
-        assert type(found) is type(value)
-
-
-@pytest.mark.parametrize("value", [6, 6.5, True, None, [1, "a", None], {"a": {"b": [1.5]}}, [], {}])
-def test_what_has_a_type_keeps_it(value):
-    assert typed(value) == value
-    assert type(typed(value)) is type(value)
-
-
 # The schema and config.yaml
 
 
@@ -76,7 +39,7 @@ def test_the_schema_is_a_schema():
 
 def test_the_embedded_default_is_valid(config):
     assert check_configuration(config, SCHEMA) is None
-    assert check_inputs(config) is None
+    assert wrong_inputs(config) == {}
     assert chosen_strategies(config["strategies"]) == list(STRATEGIES)
 
 
@@ -222,24 +185,26 @@ def test_an_unknown_strategy_is_answered_with_the_choices(name, guess):
 def test_files_must_exist(config, tmp_path, monkeypatch, key, choices):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
-    for value in ("absent.tsv", "folder", str(tmp_path / "absent")):
-        text = message(check_inputs, config | {key: value})
+    for value in ("absent.tsv", str(tmp_path / "absent")):
+        text = wrong_inputs(config | {key: value})[key]
         assert text.startswith(f"config key {key!r} is {value!r}, which is neither {choices} nor a file")
-    assert "did you mean 'simulated'?" in message(check_inputs, config | {key: "simulate"})
+    assert "did you mean 'simulated'?" in wrong_inputs(config | {key: "simulate"})[key]
+    assert wrong_inputs(config | {key: "folder"}) == {key: f"config key {key!r}: folder is a folder; give a file."}
     (tmp_path / "present").touch()
-    assert check_inputs(config | {key: "present"}) is None
-    assert check_inputs(config | {key: str(tmp_path / "present")}) is None
-    assert check_inputs(config | {key: choices.split(", ")[1]}) is None
+    assert wrong_inputs(config | {key: "present"}) == {}
+    assert wrong_inputs(config | {key: str(tmp_path / "present")}) == {}
+    assert wrong_inputs(config | {key: choices.split(", ")[1]}) == {}
 
 
 @pytest.mark.parametrize("atlas", ["simulated", "basc"])
 def test_names_of_regions_are_for_a_user_s_own_atlas(config, tmp_path, monkeypatch, atlas):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "atlas.nii").touch()
-    text = message(check_inputs, config | {"atlas": atlas, "atlas_labels": "labels.tsv"})
-    assert text.startswith("config key 'atlas_labels' ")
+    for name in ("atlas.nii", "labels.tsv"):
+        (tmp_path / name).touch()
+    [(key, text)] = wrong_inputs(config | {"atlas": atlas, "atlas_labels": "labels.tsv"}).items()
+    assert key == "atlas_labels"
     assert f"'atlas' is {atlas}" in text
-    assert check_inputs(config | {"atlas": "atlas.nii", "atlas_labels": "labels.tsv"}) is None
+    assert wrong_inputs(config | {"atlas": "atlas.nii", "atlas_labels": "labels.tsv"}) == {}
 
 
 # Cleaning

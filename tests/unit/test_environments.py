@@ -163,18 +163,13 @@ def test_all_third_party_imports_are_declared():
     assert not undeclared
 
 
-def environments_of_scripts():
-    """Tell which scripts run in which conda environment: those of the rules, and those that users start themselves."""
-    return environments_of_rules() | {"bids.yaml": {"list_bids_runs.py"}}
-
-
 def test_every_conda_environment_belongs_to_scripts():
-    assert sorted(environments_of_scripts()) == [path.name for path in CONDA_FILES]
+    assert sorted(environments_of_rules()) == [path.name for path in CONDA_FILES]
 
 
 @pytest.mark.parametrize("path", CONDA_FILES, ids=lambda path: path.name)
 def test_a_conda_environment_has_what_its_scripts_import(path):
-    scripts = environments_of_scripts()[path.name]
+    scripts = environments_of_rules()[path.name]
     needed = distributions({file for script in scripts for file in files_behind(SCRIPTS / script)})
     missing = {name: files for name, files in needed.items() if name not in conda_pins(path)}
     assert not missing

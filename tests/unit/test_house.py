@@ -14,6 +14,7 @@ WINGS = [
         "faults",
         "lifetime",
         "outputs",
+        "paths",
         "provenance",
         "command_line",
         "extraction_options",

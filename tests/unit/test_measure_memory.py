@@ -202,7 +202,7 @@ def test_a_command_that_fails_keeps_its_samples(outputs, tmp_path):
     assert summary["exit_status"] == 3
     assert summary["peak_pss_mib"] > 0
     assert re.fullmatch(
-        r"ERROR: The command `sh -c 'sleep 0\.3; exit 3'` failed with exit status 3 after 0\.\d s, peak PSS .*\.\n",
+        r"INFO: The command `sh -c 'sleep 0\.3; exit 3'` failed with exit status 3 after 0\.\d s, peak PSS .*\.\n",
         done.stderr,
     )
 

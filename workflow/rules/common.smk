@@ -15,24 +15,38 @@ from pathlib import Path
 import yaml
 from snakemake.settings.types import DeploymentMethod
 
-ROOT = Path(workflow.basedir)
+# Not workflow.basedir, which is another's where this workflow is a module.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parents[1]
 SCRIPTS = ROOT / "scripts"
+if not SCRIPTS.is_dir():
+    sys.exit(f"ERROR: {ROOT} has no folder scripts; use roistream from a clone, by the path of its Snakefile.")
 sys.path.insert(0, str(SCRIPTS))
+# Another version, which somebody has imported before, is not the one that these rules belong to.
+for name in [name for name in sys.modules if name.partition(".")[0] == "roistream"]:
+    if not Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(SCRIPTS):
+        del sys.modules[name]
 
 from roistream.command_line import options_of
 from roistream.errors import UserError
-from roistream.lifetime import this_process
+from roistream.lifetime import STARTED_BY, this_process
 from roistream.outputs import check_writable
+from roistream.paths import brace_free
 from roistream.provenance import code_digest
 from roistream.samples import adhd
 from roistream.strategies import STRATEGIES as REGISTRY
 from roistream.study import derivatives
 from roistream.study.plan import SAMPLES, make_plan
 
-# Short, for Snakemake repeats it with each failure; and a brace would be a placeholder.
-shell.prefix(
-    f"source {shlex.quote(str(ROOT / 'workflow/job.sh'))} {this_process()}; ".replace("{", "{{").replace("}", "}}")
-)
+# Says where a file of ours lies: below a prefix where this workflow is a module. It has to be asked for while this is parsed.
+place = workflow.modifier.modify_path
+
+if workflow.modifier.is_main_snakefile():
+    # Short, for Snakemake repeats it with each failure; and a brace would be a placeholder.
+    shell.prefix(
+        f"source {shlex.quote(str(ROOT / 'workflow/job.sh'))} {this_process()}; ".replace("{", "{{").replace("}", "}}")
+    )
+else:
+    os.environ[STARTED_BY] = this_process()  # a prefix would be one for the rules of others, too
 # Snakemake's log may lie on the disk of which a job has just said that it is full.
 logging.raiseExceptions = False
 
@@ -47,7 +61,7 @@ def users_mistakes():
     """Stop with one sentence; a WorkflowError would add where in this file it was raised, which helps no user."""
     try:
         yield
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"ERROR: {error}")
 
 
@@ -56,36 +70,47 @@ def schema(name):
     return yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text("utf-8"))
 
 
+def given(path):
+    """Make an input of a path that is complete: it is not put below a module's prefix, and has no wildcards."""
+    return local(brace_free(path, place("resources/links")))
+
+
 def image_of(wildcards):
     """Give what a strategy reads: the runs themselves, or one file, compressed or the copy that can be mapped."""
     strategy = REGISTRY[wildcards.strategy]
     if strategy.reads_series:
         return runs_of(wildcards)
     ending = "nii" if strategy.uncompressed else "nii.gz"
-    return [f"results/{wildcards.image}/{wildcards.image}_bold.{ending}"]
+    return [str(place(f"results/{wildcards.image}/{wildcards.image}_bold.{ending}"))]
+
+
+def image_input(wildcards):
+    """Make an input of what a strategy reads."""
+    return [given(path) for path in image_of(wildcards)]
 
 
 def run_table_of(wildcards):
     """Give the table of runs that a concatenated image needs, to be cleaned run by run."""
     one_file = not REGISTRY[wildcards.strategy].reads_series
-    return [f"results/{wildcards.image}/runs.tsv"] if one_file and len(PLAN.runs_of(wildcards.image)) > 1 else []
+    return [place(f"results/{wildcards.image}/runs.tsv")] if one_file and len(PLAN.runs_of(wildcards.image)) > 1 else []
 
 
 def masks_of(wildcards):
     """List the masks that a strategy reads; without any it reads the atlas."""
     folder = f"results/{wildcards.image}/masks"
     needed = LABELS if REGISTRY[wildcards.strategy].reads_masks else []
-    return [f"{folder}/region-{label}_mask.nii.gz" for label in needed]
+    return [place(f"{folder}/region-{label}_mask.nii.gz") for label in needed]
 
 
 def atlas_of(wildcards):
     """Give the atlas on the image's grid to a strategy that reads no masks."""
-    return [] if REGISTRY[wildcards.strategy].reads_masks else [f"results/{wildcards.image}/atlas_dseg.nii.gz"]
+    return [] if REGISTRY[wildcards.strategy].reads_masks else [place(f"results/{wildcards.image}/atlas_dseg.nii.gz")]
 
 
 def regions_option(wildcards):
-    """Word where a strategy finds its regions."""
-    return options_of({"masks": masks_of(wildcards), "atlas": atlas_of(wildcards)})
+    """Word where a strategy finds its regions; the folder of the masks stands for all of them."""
+    masks = place(f"results/{wildcards.image}/masks") if masks_of(wildcards) else None
+    return options_of({"masks": masks, "atlas": atlas_of(wildcards)})
 
 
 def workers_of(wildcards):
@@ -102,9 +127,19 @@ def confounds_of(wildcards):
     return PLAN.confounds_of(wildcards.image)
 
 
+def confounds_input(wildcards):
+    """Make an input of the tables of confounds."""
+    return [given(path) for path in confounds_of(wildcards)]
+
+
 def runs_of(wildcards):
     """List the runs of an image, in order."""
     return [str(run.path) for run in PLAN.runs_of(wildcards.image)]
+
+
+def runs_input(wildcards):
+    """Make an input of the runs of an image."""
+    return [given(path) for path in runs_of(wildcards)]
 
 
 def run_on(wildcards, output):
@@ -114,7 +149,7 @@ def run_on(wildcards, output):
 
 def run_to_make(wildcards):
     """Find the run on a grid that has to be made before its header can be read, if any."""
-    return ancient(PLAN.run_on(wildcards.grid)) if PLAN.config["dataset"] in SAMPLES else []
+    return ancient(given(PLAN.run_on(wildcards.grid))) if PLAN.config["dataset"] in SAMPLES else []
 
 
 def cleaning_options(wildcards):
@@ -168,7 +203,7 @@ def extraction_memory(wildcards, input, attempt, threads):
     """Make the request of an extraction, when the image and its regions are there: until then Snakemake calls it TBD."""
     files = image_of(wildcards)
     if REGISTRY[wildcards.strategy].uncompressed:  # its copy is made of this one, with the same header
-        files = [f"results/{wildcards.image}/{wildcards.image}_bold.nii.gz"]
+        files = [place(f"results/{wildcards.image}/{wildcards.image}_bold.nii.gz")]
     if not all(map(os.path.exists, files)):
         # Of an input, or Snakemake takes it for a mistake; the image is none of the strategy that reads a copy.
         raise FileNotFoundError(errno.ENOENT, "is not there yet", input.regions)
@@ -211,7 +246,8 @@ def summary_options(wildcards):
     from_sample = dataset in SAMPLES
     return options_of(
         {
-            "study": derivatives.FOLDER,
+            "study": place(str(derivatives.FOLDER)),
+            "logs": place("logs/extract_timeseries"),
             "atlas_name": PLAN.atlas_name,
             "statistic": PLAN.config["statistics"][0],
             "images": list(PLAN.study) if from_sample else None,
@@ -233,7 +269,7 @@ def summarise_what_is_there():
         f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(None)}"
         f" {options_of({'pending': pending})}"
     )
-    subprocess.run(["bash", "-c", f"unset PYTHONSAFEPATH; {command} --log logs/summarise_study.log"], check=False)
+    subprocess.run(["bash", "-c", f"{command} --log logs/summarise_study.log"], check=False)
     before = Path(FIRST_REGIONS).stat().st_mtime - 1
     for path in SUMMARY:
         if Path(path).exists():
@@ -264,8 +300,15 @@ def digest_of(script):
 
 with users_mistakes():
     if workflow.is_main_process:
-        check_writable([".", "results", "derivatives", derivatives.FOLDER, "resources", "logs"])
-    PLAN = make_plan(config, {name: schema(name) for name in ("config", "runs")}, check=workflow.is_main_process)
+        check_writable([place(folder) for folder in (".", "results", "derivatives", str(derivatives.FOLDER), "resources", "logs")])
+    PLAN = make_plan(
+        {**yaml.safe_load((ROOT / "config.yaml").read_text("utf-8")), **config},
+        {name: schema(name) for name in ("config", "runs")},
+        check=workflow.is_main_process,
+        place=place,
+        files=[ROOT / "config.yaml", *workflow.configfiles],
+        words=workflow.config_settings.config_args or [],
+    )
     NAMES, STRATEGIES = PLAN.names, PLAN.strategies
 
 LABELS = list(NAMES)

@@ -46,10 +46,11 @@ rule compare_study:
         "../../envs/figures.yaml"
     params:
         program=program("compare_study.py"),
+        results=place("results"),
         images=compared_images,
         order=order_of(PLAN.runs),
         strategies=STRATEGIES,
         code=code_of("compare_study.py"),
     shell:
-        "{params.program} --results results --strategies {params.strategies} {params.images}"
+        "{params.program} --results {params.results:q} --strategies {params.strategies} {params.images}"
         " --table {output.table:q} --png {output.png:q} --svg {output.svg:q} --log {log:q}"

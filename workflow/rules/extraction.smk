@@ -3,9 +3,9 @@
 
 rule extract_regions:
     input:
-        image=image_of,
+        image=image_input,
         runs=run_table_of,
-        confounds=confounds_of,
+        confounds=confounds_input,
         masks=masks_of,
         atlas=atlas_of,
         regions="results/{image}/regions.tsv",
@@ -25,7 +25,7 @@ rule extract_regions:
     params:
         measure=program("measure_memory.py"),
         program=program("extract_regions.py"),
-        folder="results/{image}/{strategy}",
+        folder=lambda wildcards: place(f"results/{wildcards.image}/{wildcards.strategy}"),
         # Peak memory is a result, and that of six workers is not that of one.
         n_jobs=workers_of,
         # Snakemake looks at the set of inputs only; here their order matters.

@@ -42,7 +42,7 @@ rule simulate_adhd:
 
 rule concatenate_runs:
     input:
-        runs=lambda wildcards: [run.path for run in PLAN.runs_of(wildcards.image)],
+        runs=runs_input,
     output:
         image="results/{image}/{image}_bold.nii.gz",
         run_lengths="results/{image}/runs.tsv",
@@ -55,7 +55,7 @@ rule concatenate_runs:
     params:
         program=program("concatenate_runs.py"),
         # Snakemake looks at the set of inputs only; here their order matters.
-        runs=lambda wildcards: [str(run.path) for run in PLAN.runs_of(wildcards.image)],
+        runs=runs_of,
         time=lambda wildcards: options_of(PLAN.time_options(wildcards.image)),
         code=code_of("concatenate_runs.py"),
     shell:

@@ -39,9 +39,9 @@ rule simulate_atlas:
 
 rule place_atlas:
     input:
-        atlas=PLAN.atlas,
+        atlas=lambda wildcards: given(PLAN.atlas),
         like=run_to_make,
-        labels=PLAN.config["atlas_labels"] or [],
+        labels=lambda wildcards: given(PLAN.config["atlas_labels"]) if PLAN.config["atlas_labels"] else [],
     output:
         atlas=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_dseg.nii.gz",
         regions=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_regions.tsv",
@@ -55,6 +55,7 @@ rule place_atlas:
         mem_mb=placing_memory,
     params:
         program=program("place_atlas.py"),
+        atlas=lambda wildcards, output: PLAN.atlas,
         # Any run on the grid will do. Its header gives the grid, which is a part of the path: a new header is another file,
         # and a study whose first image is another one is no reason to run again.
         like=run_on,
@@ -62,7 +63,7 @@ rule place_atlas:
         options=lambda wildcards: options_of(PLAN.region_options()),
         code=code_of("place_atlas.py"),
     shell:
-        "{params.program} --atlas {input.atlas:q} --like {params.like:q} {params.options}"
+        "{params.program} --atlas {params.atlas:q} --like {params.like:q} {params.options}"
         " --out {output.atlas:q} --table {output.regions:q} --coverage {output.coverage:q} --log {log:q}"
 
 
@@ -82,7 +83,7 @@ rule split_masks:
         mem_mb=memory_of(50, mib_per_million_voxels=60),
     params:
         program=program("split_masks.py"),
-        masks=options_of({"masks": "results/{image}/masks" if MASKED else None}),
+        masks=lambda wildcards: options_of({"masks": place(f"results/{wildcards.image}/masks") if MASKED else None}),
         code=code_of("split_masks.py"),
     shell:
         "{params.program} --atlas {input.atlas:q} --regions {input.regions:q} {params.masks}"

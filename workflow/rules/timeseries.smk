@@ -19,8 +19,8 @@ FIRST_REGIONS = f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv"
 
 rule extract_timeseries:
     input:
-        runs=runs_of,
-        confounds=confounds_of,
+        runs=runs_input,
+        confounds=confounds_input,
         atlas=placed_atlas("dseg.nii.gz"),
         regions=placed_atlas("regions.tsv"),
         coverage=placed_atlas("coverage.npy"),
@@ -45,7 +45,7 @@ rule extract_timeseries:
         program=program("extract_timeseries.py"),
         # Snakemake looks at the set of inputs only; here their order matters.
         runs=runs_of,
-        out=RESULTS,
+        out=lambda wildcards: place(RESULTS.format(**wildcards)),
         options=timeseries_options,
         code=code_of("extract_timeseries.py"),
     shell:

@@ -17,6 +17,7 @@ def locate_masks(
     source: Image | Series, paths: Sequence[Path], table: Path | None
 ) -> tuple[list[Mask], list[str], list[str]]:
     """Read the masks; give also the beginnings of their outputs' names, and the regions' names."""
+    paths = list_masks(paths, table)
     stems = [path.name.removesuffix(".gz").removesuffix(".nii").removesuffix("_mask") for path in paths]
     if len(set(stems)) < len(stems):
         raise UserError("Two masks have the same file name; name each mask after its region.")
@@ -26,6 +27,17 @@ def locate_masks(
     if empty and not table:
         raise UserError(f"{empty[0].path} is empty; leave it out.")
     return masks, stems, names
+
+
+def list_masks(given: Sequence[Path], table: Path | None) -> Sequence[Path]:
+    """List the masks that are meant: a folder stands for those of all regions of the table."""
+    if len(given) != 1 or not given[0].is_dir():
+        return given
+    if table is None:
+        raise UserError(
+            f"{given[0]} is a folder; give --regions as well, the table of its masks, or the masks themselves."
+        )
+    return [given[0] / f"region-{region.label}_mask.nii.gz" for region in read_regions(table)]
 
 
 def locate_atlas(source: Image | Series, atlas: Path, table: Path) -> tuple[list[Mask], list[str], list[str]]:

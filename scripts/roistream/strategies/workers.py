@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import Any
 
-from joblib import Parallel, delayed
+from roistream.errors import UserError
+from roistream.faults import free_space
 
 logger = logging.getLogger("roistream")
 
 
 def run_in_parallel(n_jobs: int, function: Callable, tasks: Iterable[tuple]) -> list[Any]:
     """Call a function with each of some tuples of arguments, in worker processes, and tell what they had to tell."""
+    from joblib import Parallel, delayed  # of no use to a strategy without workers
+
     results, told = [], {}
     for result, lines in Parallel(n_jobs=n_jobs)(delayed(listen)(function, *task) for task in tasks):
         results.append(result)
@@ -51,3 +54,14 @@ def keeping_lines():
     finally:
         logger.removeHandler(keeper)
         logger.propagate = propagate
+
+
+def check_workers(n_jobs: int) -> None:
+    """Refuse workers that joblib would replace by none: what is measured would not be what it is called."""
+    from joblib import effective_n_jobs
+
+    if effective_n_jobs(n_jobs) < n_jobs:
+        raise UserError(
+            f"{n_jobs} workers cannot be started, their semaphores need room in {free_space()}; make room there, or use one "
+            "worker (--n-jobs 1, config key n_jobs) or the strategy 'stream'."
+        )

@@ -5,68 +5,23 @@ run (spaces, resolutions, echoes, …) are never mixed by accident: where there 
 them by name.
 """
 
+import json
 import logging
 import os
 import re
-import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids.exceptions import PyBIDSError
-from bids.layout import BIDSLayout, BIDSLayoutIndexer, Config, parse_file_entities
-
 from roistream.errors import UserError
+from roistream.paths import absolute
+from roistream.study.bidsignore import ignored_by
+from roistream.study.names import ACQUISITION, NO_VALUE, VERSIONS, BidsFile, read_name, same_value
 
-ACQUISITION = {
-    "subject": "sub",
-    "session": "ses",
-    "task": "task",
-    "acquisition": "acq",
-    "ceagent": "ce",
-    "reconstruction": "rec",
-    "direction": "dir",
-    "run": "run",
-}
-"""The entities that tell one acquired run from another, in the order of file names, and how file names call them."""
-
-VERSIONS = ("echo", "part", "space", "cohort", "res", "den", "desc")
-"""The entities that tell one version of a run from another."""
-
-NO_VALUE = "none"
-"""What a filter calls the absence of an entity."""
-
-CONFIG = [
-    "bids",
-    "derivatives",
-    {"name": "cohort", "entities": [{"name": "cohort", "pattern": "_cohort-([a-zA-Z0-9+]+)"}]},
-]
-"""The entities that pybids looks for: its own and one that it does not know yet."""
-
-NO_RUNS = re.compile(r"/(\.[^/]+|anat|dwi|fmap|perf|figures|freesurfer|code|models|sourcedata|stimuli|log|logs)(/|$)")
-"""Folders that hold no runs, some of them many files."""
+NO_RUNS = re.compile(r"\..*|anat|dwi|fmap|perf|figures|freesurfer|code|models|sourcedata|stimuli|log|logs", re.DOTALL)
+"""Folders that hold no runs, some of them many files; and what is hidden."""
 
 logger = logging.getLogger("roistream")
-
-
-@dataclass(frozen=True)
-class BidsFile:
-    """A file of a dataset.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        Absolute.
-    entities : dict
-        What its name says, by pybids's names for the entities; values are text, with leading zeros.
-    """
-
-    path: Path
-    entities: Mapping[str, str]
-
-    def value(self, entity: str) -> str:
-        """Give the value of an entity, or `NO_VALUE`."""
-        return self.entities.get(entity, NO_VALUE)
 
 
 @dataclass(frozen=True)
@@ -109,11 +64,12 @@ def find_bids_runs(
         There are no such files, a filter matches nothing, versions would be mixed, or a run's confounds are not clear.
     """
     files = index_files(dataset)
-    bold = [file for file in files if file.value("suffix") == "bold" and file.value("extension") in (".nii", ".nii.gz")]
+    bold = [file for file in files if file.suffix == "bold" and file.extension in (".nii", ".nii.gz")]
     if not bold:
         raise UserError(
             f"{dataset} has no files named *_bold.nii or *_bold.nii.gz in folders of subjects; give the folder that holds sub-*."
         )
+    bold = without_ignored(bold, dataset)
     filters = filters or {}
     runs = sorted(chosen(bold, filters), key=natural_order)
     refuse_mixtures(runs, filters, dataset)
@@ -137,22 +93,70 @@ def index_files(dataset: Path) -> list[BidsFile]:
     """List the files of a dataset; datasets inside of it, such as its derivatives, are not part of it."""
     if not dataset.is_dir():
         raise UserError(f"{dataset} is no folder; give the folder of a BIDS dataset or of fMRIPrep's results.")
-    indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=[NO_RUNS])
+    top = absolute(dataset)
+    return [read_name(path, path.relative_to(top)) for path in walk(top) if path != top]
+
+
+def walk(folder: Path, above: Sequence[os.stat_result] = ()) -> Iterator[Path]:
+    """Go through the files below a folder in the order of their names; links count as what they lead to.
+
+    A link back to a folder on the way is not followed again, nor what holds no runs. What cannot be looked into is told.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The PipelineDescription field", UserWarning)  # fMRIPrep's until 2020
-            layout = BIDSLayout(absolute(dataset), validate=False, config=CONFIG, indexer=indexer)
-    except PyBIDSError as error:
-        raise UserError(f"{dataset} cannot be read as a BIDS dataset ({error}); repair it.") from error
-    # Entities are read from the path inside of the dataset: pybids itself takes a folder "ses-2" above it for a session.
-    config = [Config.load(entry) for entry in CONFIG]
-    return [
-        BidsFile(
-            Path(file.path),
-            {entity: str(value) for entity, value in parse_file_entities(f"/{file.relpath}", config=config).items()},
+        here = folder.stat()
+        if any(os.path.samestat(here, other) for other in above):
+            return
+        with os.scandir(folder) as found:
+            entries = sorted((entry.name, entry.is_dir()) for entry in found)
+    except OSError as error:
+        logger.warning("%s cannot be read (%s): its files are not listed.", folder, error.strerror)
+        return
+    if not entries and folder.name.startswith("sub-"):
+        logger.warning("%s is empty: a part of the dataset that was not fetched?", folder)
+    for name, is_folder in entries:
+        path = folder / name
+        if NO_RUNS.fullmatch(name) or (name == "derivatives" and not above):
+            continue
+        if is_folder:
+            yield from walk(path, (*above, here))
+        else:
+            if re.fullmatch(r"(sub|ses)-[^_.]*|func", name):
+                logger.warning("%s is no folder, perhaps a link whose content was not fetched: nothing below it.", path)
+            yield path
+
+
+def without_ignored(bold: list[BidsFile], dataset: Path) -> list[BidsFile]:
+    """Leave out the bold images that the ``.bidsignore`` of a raw dataset excludes, and tell of them.
+
+    Derivatives list there what a validator does not know, among it all that they are made for.
+    """
+    listing = dataset / ".bidsignore"
+    if not listing.is_file() or is_derivative(dataset, bold):
+        return bold
+    is_ignored = ignored_by(listing.read_text("utf-8", errors="replace").splitlines())
+    top = absolute(dataset)
+    ignored = [file.path for file in bold if is_ignored(file.path.relative_to(top).as_posix())]
+    if len(ignored) == len(bold):
+        raise UserError(f"{listing} excludes all {len(bold)} bold images of {dataset}; take the line out that does.")
+    if ignored:
+        logger.warning(
+            "%d bold image(s) are left out, %s excludes them: the first is %s.", *(len(ignored), listing, ignored[0])
         )
-        for file in layout.files.values()
-    ]
+    left_out = set(ignored)
+    return [file for file in bold if file.path not in left_out]
+
+
+def is_derivative(dataset: Path, bold: Iterable[BidsFile]) -> bool:
+    """Tell whether a dataset is derived from another, by its description or else by the names of its images."""
+    try:
+        description = json.loads((dataset / "dataset_description.json").read_text("utf-8"))
+        if "DatasetType" in description:
+            return description["DatasetType"] == "derivative"
+        if "PipelineDescription" in description:  # fMRIPrep's until 2020
+            return True
+    except (OSError, ValueError, TypeError):
+        pass
+    return any("desc" in file.entities or "space" in file.entities for file in bold)
 
 
 def chosen(files: Sequence[BidsFile], filters: Mapping[str, Sequence[str]]) -> list[BidsFile]:
@@ -171,12 +175,6 @@ def chosen(files: Sequence[BidsFile], filters: Mapping[str, Sequence[str]]) -> l
         files = [file for file in files if same_value(entity, file.value(entity)) in wanted]
         passed.append(f"--{entity} {' '.join(values)}")
     return files
-
-
-def same_value(entity: str, value: str) -> str:
-    """Give what is common to the ways of writing a value: with the prefix or without, a number with zeros or without."""
-    value = value.removeprefix(f"{ACQUISITION.get(entity, entity)}-")
-    return value.lstrip("0") or "0" if entity in ("run", "echo") and value.isdecimal() else value
 
 
 def refuse_mixtures(runs: Iterable[BidsFile], filters: Collection[str], dataset: Path) -> None:
@@ -208,22 +206,18 @@ def match_confounds(runs: Sequence[BidsFile], files: Iterable[BidsFile], dataset
         file
         for file in files
         if file.value("desc") == "confounds"
-        and file.value("suffix") in ("timeseries", "regressors")
-        and file.value("extension") == ".tsv"
+        and file.suffix in ("timeseries", "regressors")
+        and file.extension == ".tsv"
     ]
     if not tables:
         logger.info("%s has no tables of confounds; the runs table has no column for them.", dataset)
         return None
-    by_acquisition: dict[tuple[str, ...], list[BidsFile]] = {}
+    by_acquisition: dict[frozenset, list[BidsFile]] = {}
     for table in tables:
-        by_acquisition.setdefault(acquisition(table), []).append(table)
+        by_acquisition.setdefault(table.acquisition, []).append(table)
     matched, lacking = {}, []
     for run in runs:
-        fitting = [
-            table
-            for table in by_acquisition.get(acquisition(run), [])
-            if all(table.value(entity) in (NO_VALUE, run.value(entity)) for entity in VERSIONS if entity != "desc")
-        ]
+        fitting = [table for table in by_acquisition.get(run.acquisition, []) if is_for_version(table, run)]
         if len(fitting) > 1:
             names = " and ".join(sorted(table.path.name for table in fitting))
             raise UserError(f"{run.path} has {len(fitting)} tables of confounds, {names}; move away all but one.")
@@ -239,9 +233,13 @@ def match_confounds(runs: Sequence[BidsFile], files: Iterable[BidsFile], dataset
     return matched
 
 
-def acquisition(file: BidsFile) -> tuple[str, ...]:
-    """Tell which acquired run a file belongs to."""
-    return tuple(same_value(entity, file.value(entity)) for entity in ACQUISITION)
+def is_for_version(table: BidsFile, run: BidsFile) -> bool:
+    """Tell whether a table is for a version of a run, or for all of them."""
+    return all(
+        same_value(entity, table.entities[entity]) == same_value(entity, run.value(entity))
+        for entity in VERSIONS
+        if entity in table.entities and entity != "desc"
+    )
 
 
 def natural(value: str) -> list[tuple[int, int, str]]:
@@ -261,8 +259,3 @@ def image_name(run: BidsFile, concatenate: Collection[str] = ()) -> str:
     prefixes = tuple(f"{ACQUISITION[entity]}-" for entity in concatenate)
     parts = run.path.name.split("_bold.")[0].split("_")
     return "_".join(part for part in parts if not part.startswith(prefixes)) or "all"
-
-
-def absolute(path: Path) -> Path:
-    """Make a path absolute, without ``..``; links stay, for the places behind them may have other names tomorrow."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 (Path.resolve follows links)

@@ -1,44 +1,31 @@
 """Check a configuration against its schema, and word what is wrong with it for the person who wrote it."""
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
 from roistream.errors import UserError
+from roistream.paths import absolute, check_file, shown
 from roistream.strategies import STRATEGIES
 from roistream.study.filters import check_filters
 from roistream.study.runs import Run
+from roistream.study.settings import is_number
 
-# JSON counts 6.0 as an integer; Python does not take it for a number of things.
+# JSON counts 6.0 as an integer; Python does not take it for a number of things. What is not finite is no number.
 Validator = extend(
     Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: is_number(value),
+        }
     ),
 )
-
-
-def typed(value: Any) -> Any:
-    """Turn text that stands for a number, a truth value or null into it, also inside lists and mappings.
-
-    Snakemake's ``--config`` leaves ``null`` and whatever is inside a list or mapping as text.
-    """
-    if isinstance(value, Mapping):
-        return {key: typed(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [typed(inner) for inner in value]
-    if isinstance(value, str):
-        try:
-            read = yaml.safe_load(value)
-        except yaml.YAMLError:
-            return value
-        return read if read is None or isinstance(read, bool | int | float) else value
-    return value
 
 
 def check_configuration(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -98,25 +85,51 @@ def suggestion(word: str, choices: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def check_inputs(config: Mapping[str, Any]) -> None:
-    """Check what a schema cannot: that the files which a configuration names exist, and that its keys go together.
+def wrong_inputs(config: Mapping[str, Any]) -> dict[str, str]:
+    """Check what a schema cannot: that the files which a configuration names can be read, and that its keys go together.
 
-    Raises
-    ------
-    UserError
-        For the first thing that is wrong.
+    Returns
+    -------
+    dict
+        What is wrong, by keys.
     """
+    wrong = {}
     for key, choices in {"dataset": ("simulated", "adhd"), "atlas": ("simulated", "basc")}.items():
         value = config[key]
-        if value not in choices and not Path(value).is_file():
-            raise UserError(
-                f"config key {key!r} is {value!r}, which is neither {', '.join(choices)} nor a file{suggestion(value, choices)}; "
-                "paths are relative to the working directory."
+        if value in choices:
+            continue
+        if not os.path.lexists(value) and "\0" not in value:
+            wrong[key] = (
+                f"config key {key!r} is {shown(value)!r}, which is neither {', '.join(choices)} nor a file"
+                f"{suggestion(value, choices)}; paths are relative to the working directory."
             )
-    if config["atlas_labels"] and config["atlas"] in ("simulated", "basc"):
-        raise UserError(
+        else:
+            wrong |= unreadable(key, value)
+    labels, folder = config["atlas_labels"], config["data_dir"]
+    if labels and config["atlas"] in ("simulated", "basc"):
+        wrong["atlas_labels"] = (
             f"config key 'atlas_labels' names the regions of your own atlas, but 'atlas' is {config['atlas']}; remove one."
         )
+    elif labels is not None:
+        wrong |= unreadable("atlas_labels", labels)
+    if folder is not None and os.path.lexists(folder) and not Path(folder).is_dir():
+        wrong["data_dir"] = f"config key 'data_dir': {shown(folder)} is no folder; give the path of one."
+    return wrong
+
+
+def with_safe_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Make paths that begin with a dash absolute, which no program takes for options."""
+    paths = {key: config[key] for key in ("dataset", "atlas", "atlas_labels", "data_dir") if config[key]}
+    return {**config, **{key: str(absolute(path)) for key, path in paths.items() if path.startswith("-")}}
+
+
+def unreadable(key: str, path: str) -> dict[str, str]:
+    """Word why the file that a key names cannot be read; nothing if it can."""
+    try:
+        check_file(path)
+    except UserError as error:
+        return {key: f"config key {key!r}: {error}"}
+    return {}
 
 
 def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs: Sequence[Run]) -> None:

@@ -18,6 +18,7 @@ from roistream.cleaning.confounds import (
 )
 from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_left, tell_confounds
 from roistream.errors import UserError
+from roistream.paths import check_file
 from roistream.tables import Table
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class ConfoundChecks:
         if run.is_volume and path in self._checked:
             return
         self._checked.add(path)
+        check_file(path, "The table of confounds ")
         table = parse_confounds(path) if self.asked else None
         if table is not None:
             unmatched = unmatched_patterns([table.columns], self.columns)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
 from roistream.errors import Problems, UserError
 from roistream.images.grids import grid_id
 from roistream.images.image import describe
-from roistream.images.repetition_time import RepetitionTime, Statement, join, said_by_somebody, settle
+from roistream.images.repetition_time import RepetitionTime, join
 from roistream.images.series import inspect_run, open_series
 from roistream.memory.predict import predict_peak_mib
 from roistream.memory.predict_timeseries import predict_timeseries_mib
@@ -30,20 +30,18 @@ from roistream.study import derivatives
 from roistream.study.configuration import (
     check_cleaning,
     check_configuration,
-    check_inputs,
     chosen_strategies,
-    typed,
+    with_safe_paths,
+    wrong_inputs,
 )
-from roistream.study.confound_checks import check_known_columns
 from roistream.study.filters import tell_times
 from roistream.study.label_checks import check_labels
-from roistream.study.runs import Run, join_volumes, read_runs_table
+from roistream.study.listing import SAMPLES, list_runs
+from roistream.study.runs import Run, join_volumes
+from roistream.study.settings import as_meant
 from roistream.study.times import Times
 
-SAMPLES = ("simulated", "adhd")
 ATLASES = ("simulated", "basc")
-COMPARED = "large_fmri"
-"""The one image that the comparison makes of the subjects of a sample."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,14 @@ class Plan:
     study : dict
         The runs of each image of the target ``timeseries``, by what its files are called. Each subject of a sample is an
         image of its own.
+    place : callable
+        Says where a file of ours lies that is called so below the working directory.
     """
 
     config: Mapping[str, Any]
     runs: dict[str, list[Run]]
     study: dict[str, list[Run]]
+    place: Callable[[str], str] = str
 
     # The comparison
 
@@ -141,10 +142,11 @@ class Plan:
     def atlas(self) -> str:
         """Path of the atlas on its own grid."""
         scale = self.config["resolution"]
-        return {
+        ours = {
             "simulated": f"resources/simulated/atlas_scale{scale:03}_dseg.nii.gz",
             "basc": f"resources/basc/basc_scale{scale:03}_dseg.nii.gz",
-        }.get(self.config["atlas"], self.config["atlas"])
+        }.get(self.config["atlas"])
+        return str(self.place(ours)) if ours else self.config["atlas"]
 
     @cached_property
     def atlas_name(self) -> str:
@@ -230,7 +232,14 @@ class Plan:
         )
 
 
-def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], check: bool = True) -> Plan:
+def make_plan(
+    config: Mapping[str, Any],
+    schemas: Mapping[str, Mapping[str, Any]],
+    check: bool = True,
+    place: Callable[[str], str] = str,
+    files: Sequence[str | Path] = (),
+    words: Sequence[str] = (),
+) -> Plan:
     """Check a configuration and find out what it asks for.
 
     Parameters
@@ -241,6 +250,10 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
         The JSON schemas ``config`` and ``runs``.
     check : bool
         Look at schemas, files and headers; a job that was planned by a process that did has no need to.
+    place : callable
+        Says where a file of ours lies, see `Plan`.
+    files, words
+        What the configuration was read from, see `roistream.study.settings.as_meant`.
 
     Returns
     -------
@@ -250,64 +263,27 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
     Raises
     ------
     UserError
-        For what is wrong with the configuration, or all that is wrong with labels and runs.
+        For what is wrong with the values of the configuration, or all that is wrong with the files which it names.
     """
-    config = typed(config)
+    config = as_meant(config, schemas["config"], files, words)
     if check:
         check_configuration(config, schemas["config"])
-        check_inputs(config)
-    problems = Problems()
-    if check:
+    wrong = wrong_inputs(config) if check else {}
+    config = with_safe_paths(config)
+    problems = Problems(wrong.values())
+    plan = Plan(config, {}, {}, place)
+    if check and not wrong.keys() & {"atlas", "atlas_labels"}:
         with problems:
-            regions = Plan(config, {}, {})
-            _ = regions.atlas_voxels  # an atlas that cannot be read is told before any job
-            check_labels(config, list(regions.names))
-    if config["dataset"] in SAMPLES:
-        table = sample_runs(config)
-        if check and config["cleaning"].get("confounds"):
-            check_known_columns(
-                adhd.REGRESSORS, config["cleaning"].get("confound_columns"), f"of the {config['dataset']} data"
-            )
-        study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
-        runs = list(table.values())
-    else:
+            _ = plan.atlas_voxels  # an atlas that cannot be read is told before any job
+            check_labels(config, list(plan.names))
+    if "dataset" not in wrong:
         with problems:
-            study = runs = read_runs_table(
-                config["dataset"], schemas["runs"], inspect_runs=check, cleaning=config["cleaning"]
-            )
+            plan = replace(plan, **list_runs(config, schemas["runs"], check, place))
     problems.tell()
-    images = by_image(study)
-    plan = Plan(config, by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()})
     if check:
-        check_cleaning(config["cleaning"], plan.strategies, join_volumes(runs))
-        tell_times(join_volumes(runs))
-        derivatives.check_names(list(images))
+        runs = join_volumes([*chain(*plan.runs.values())])
+        check_cleaning(config["cleaning"], plan.strategies, runs)
+        tell_times(runs)
         if config["missing_orientation"] == "error":
             plan.check_orientation()
     return plan
-
-
-def sample_runs(config: Mapping[str, Any]) -> dict[str, Run]:
-    """List the runs of a sample by subjects; all is known of them before they are there."""
-    folder = Path("resources", config["dataset"])
-    simulated_length = config["n_volumes"] if config["dataset"] == "simulated" else None
-    return {
-        subject: Run(
-            image=COMPARED,
-            path=folder / adhd.run_path(subject),
-            confounds=folder / adhd.confounds_path(subject),
-            n_volumes=simulated_length or adhd.run_length(subject),
-            t_r=config["cleaning"].get("t_r") or adhd.T_R,
-            time=settle(said_by_somebody(config["cleaning"].get("t_r")), Statement("sample", adhd.T_R)),
-            grid=grid_id(adhd.GRID, adhd.AFFINE),
-        )
-        for subject in adhd.SUBJECT_IDS[: config["n_subjects"]]
-    }
-
-
-def by_image(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Sort runs by their images, in order."""
-    images: dict[str, list[Run]] = {}
-    for run in runs:
-        images.setdefault(run.image, []).append(run)
-    return images

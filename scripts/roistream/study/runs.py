@@ -1,20 +1,20 @@
 """The runs table of a user's own data, and the table of runs inside a concatenated image."""
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from roistream.errors import UserError
-from roistream.images.files import files_of
 from roistream.images.grids import grid_id
 from roistream.images.image import Image
 from roistream.images.repetition_time import RepetitionTime
 from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
+from roistream.paths import as_argument
 from roistream.study.confound_checks import ConfoundChecks
+from roistream.study.repetition import Listed
 from roistream.study.tables import read_rows
 from roistream.study.times import Times, read_t_r
 from roistream.tables import SEPARATOR_NAMES, SEPARATORS, find_separator
@@ -114,7 +114,7 @@ def read_runs_table(
         raise UserError(f"The runs table {path} has no rows; add one for each run.")
     runs: list[Run] = []
     problems: list[str] = []
-    first_lines: dict[tuple[str, str], int] = {}
+    listed = Listed(by_content=inspect_runs)
     first_images: dict[str, Image] = {}
     confounds = ConfoundChecks(cleaning or {}, "confounds" in columns)
     times = Times((cleaning or {}).get("t_r"))
@@ -125,20 +125,19 @@ def read_runs_table(
                 run = replace(run, t_r=read_t_r(row.get("t_r", "")))
             except ValueError:
                 found.append(f"t_r {row['t_r']!r} must be {schema['properties']['t_r']['description']}")
-            # Another spelling of a path, or a link, is the same file; a pair has two names.
-            file = (os.path.realpath if inspect_runs else os.path.abspath)(files_of(run.path)[0])
-            before = first_lines.setdefault((run.image, file), line)
-            if before != line:
-                found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
+            repeated = listed.run(line, run.image, run.path)
+            if repeated:
+                found.append(repeated)
             elif inspect_runs:
                 run, more = look_at_run(run, first_images, confounds, times)
-                found += more
+                found += [*more, *listed.confounds(line, run.image, run.path, run.confounds, run.is_volume)]
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
     problems += [problem.rstrip(".") for problem in confounds.finish()]
     if problems:
         number = "1 problem; correct it" if len(problems) == 1 else f"{len(problems)} problems; correct them"
         raise UserError(f"The runs table {path} has {number}:\n" + "\n".join(problems))
+    listed.tell_shared_confounds(path)
     return runs
 
 
@@ -185,7 +184,8 @@ def check_rows(
 def as_run(row: Mapping[str, str], folder: Path) -> Run:
     """Turn a row into a run; paths are relative to `folder`."""
     confounds = row.get("confounds", "")
-    return Run(row["image"], folder / row["run"], None if confounds in ("", "n/a") else folder / confounds)
+    table = None if confounds in ("", "n/a") else as_argument(folder / confounds)
+    return Run(row["image"], as_argument(folder / row["run"]), table)
 
 
 def look_at_run(
