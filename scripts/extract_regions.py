@@ -28,6 +28,7 @@ from roistream.extraction_options import (
 )
 from roistream.faults import free_space
 from roistream.images.image import Image, inspect
+from roistream.images.repetition_time import log_source
 from roistream.images.series import Series, open_series
 from roistream.images.unchanged import Unchanged
 from roistream.images.volumes import read_blocks
@@ -58,6 +59,7 @@ def extract_regions(
     per_run: bool = True,
     confounds: Sequence[Path] = (),
     confound_columns: Sequence[str] | None = None,
+    unmatched_patterns: str = "error",
     cleaning: dict | None = None,
     memory_shortage: str = "error",
 ) -> None:
@@ -91,6 +93,8 @@ def extract_regions(
         One table for each run, to be regressed out.
     confound_columns : sequence of str, optional
         Names or shell-style patterns of the columns to use; by default all.
+    unmatched_patterns : {"error", "warn"}
+        What to do with a pattern that matches no column of these tables.
     cleaning : dict, optional
         Further options, see `roistream.cleaning.options.Cleaning`; none by default.
     memory_shortage : {"error", "warn"}
@@ -106,7 +110,7 @@ def extract_regions(
     inputs = Unchanged(image)
     source = open_series(image) if entry.reads_series else inspect(image[0])
     run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
-    prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns)
+    prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns, unmatched_patterns)
     located, stems, names = locate_atlas(source, atlas, regions) if atlas else locate_masks(source, masks, regions)
     options = {**(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, [mask.voxels.size for mask in located], n_jobs, options)
@@ -137,14 +141,19 @@ def extract_regions(
         "run_lengths": run_lengths or [source.n_volumes],
         "regions_digest": digest_of(names, located),
         "cleaning": {name: getattr(prepared, name) for name in CLEANING_OPTIONS},
+        "t_r_remarks": prepared.t_r_remarks,
         "per_run": per_run,
         "confounds": list(map(str, confounds)),
         "confound_columns": confound_columns,
+        "confound_regressors": list(dict.fromkeys(name for removal in prepared.removals for name in removal.names)),
+        "degrees_of_freedom": [removal.n_left for removal in prepared.removals],
+        "n_constant_voxels": sum(mask.seen.get("n_constant_voxels", 0) for mask in located),
         "version": __version__,
     }
     with whole_file(out / "extraction.json") as partial:
         partial.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     logger.info("%s: %d regions of %d volumes with %d job(s).", strategy, len(located), source.n_volumes, n_jobs)
+    log_source(prepared.t_r, prepared.t_r_source)
 
 
 def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, cleaning: Mapping[str, Any]) -> None:

@@ -171,6 +171,8 @@ def read_phenotypes(path: Path) -> pd.DataFrame:
     table["Subject"] = table["Subject"].str.strip().str.zfill(n_digits)
     # The first column is a row number without a name.
     named = [column for column in table if not column.startswith("Unnamed: ")]
+    if twice := table["Subject"][table["Subject"].duplicated() & ~table[named].duplicated()].unique().tolist():
+        logger.warning("%s has several rows that differ for %s; the first of each is used.", path, ", ".join(twice))
     return table[named].drop_duplicates("Subject").set_index("Subject")
 
 

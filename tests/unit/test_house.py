@@ -18,6 +18,7 @@ WINGS = [
         "command_line",
         "extraction_options",
         "reporting",
+        "tables",
         "__version__",
     ),
     ("images",),

@@ -36,6 +36,11 @@ shell.prefix(
 # Snakemake's log may lie on the disk of which a job has just said that it is full.
 logging.raiseExceptions = False
 
+if workflow.is_main_process and not logging.getLogger("roistream").handlers:
+    told = logging.StreamHandler()
+    told.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.getLogger("roistream").addHandler(told)
+
 
 @contextmanager
 def users_mistakes():
@@ -117,7 +122,7 @@ def cleaning_options(wildcards):
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = {**PLAN.cleaning_options(), "confounds": confounds_of(wildcards)}
+    options = {**PLAN.cleaning_options(wildcards.image), "confounds": confounds_of(wildcards)}
     if options.pop("per_run", True):
         options["runs"] = run_table_of(wildcards)
     else:
@@ -131,7 +136,7 @@ def timeseries_options(wildcards):
         {
             "statistics": PLAN.config["statistics"],
             "save_voxels": PLAN.config["save_voxels"] or None,
-            **PLAN.cleaning_options(),
+            **PLAN.cleaning_options(wildcards.image),
             "confounds": confounds_of(wildcards) or None,
             "memory_shortage": PLAN.config["memory_shortage"],
         }

@@ -1,15 +1,17 @@
 """The reference: nilearn's NiftiMasker, one fit for each region."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from joblib import Parallel, delayed
-from nilearn.maskers import NiftiMasker
+from nilearn.maskers import NiftiMasker, base_masker
 
 from roistream.cleaning.options import Cleaning
+from roistream.cleaning.signals import clean_runs, collect, count_constant
 from roistream.errors import UserError
 from roistream.images.image import Image
 from roistream.images.volumes import as_float32
@@ -19,14 +21,16 @@ from roistream.regions.masks import Mask
 def nifti_masker_path(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Hand paths to the workers; each loads the whole image for each of its regions."""
     check_4d(image.path)
-    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(str(image.path), str(mask.path), cleaning) for mask in masks)
+    tasks = (delayed(fit_transform)(str(image.path), str(mask.path), cleaning) for mask in masks)
+    return collect(Parallel(n_jobs=n_jobs)(tasks), masks, cleaning)
 
 
 def nifti_masker_in_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once, hand image and mask objects to the workers."""
     check_4d(image.path)
     loaded = in_memory(image.path)
-    return Parallel(n_jobs=n_jobs)(delayed(fit_transform)(loaded, in_memory(mask.path), cleaning) for mask in masks)
+    tasks = (delayed(fit_transform)(loaded, in_memory(mask.path), cleaning) for mask in masks)
+    return collect(Parallel(n_jobs=n_jobs)(tasks), masks, cleaning)
 
 
 def check_4d(image: Path) -> None:
@@ -44,14 +48,36 @@ def in_memory(path: Path) -> nib.Nifti1Image:
     return nib.Nifti1Image(values, loaded.affine, dtype=values.dtype)
 
 
-def fit_transform(image: str | nib.Nifti1Image, mask: str | nib.Nifti1Image, cleaning: Cleaning) -> np.ndarray:
-    """Extract one region as a user of nilearn would."""
+def fit_transform(
+    image: str | nib.Nifti1Image, mask: str | nib.Nifti1Image, cleaning: Cleaning
+) -> tuple[np.ndarray, int, int]:
+    """Extract one region as a user of nilearn would; what is not finite, it does not tell."""
     mask = on_grid_of(image, mask)
     masker = NiftiMasker(mask_img=mask, smoothing_fwhm=cleaning.smoothing_fwhm, **cleaning.parameters())
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), looking_into(cleaning) as counted:
         # fit_transform hands the image to fit as well, which is what nilearn then warns about.
         warnings.filterwarnings("ignore", r".*Generation of a mask has been requested", UserWarning)
-        return as_float32(masker.fit_transform(image, confounds=cleaning.confounds))
+        array = as_float32(masker.fit_transform(image, confounds=cleaning.confounds))
+    return array, 0, sum(counted)
+
+
+@contextmanager
+def looking_into(cleaning: Cleaning) -> Iterator[list[int]]:
+    """Look at what NiftiMasker is about to clean, which it never shows, and count the voxels that are constant over a run.
+
+    Runs that have confounds of their own, which no parameter of NiftiMasker takes, are cleaned each by itself there.
+    """
+    clean, counted = base_masker.clean, []
+
+    def look_and_clean(signals: np.ndarray, **options) -> np.ndarray:
+        counted.append(count_constant(signals, cleaning))
+        return clean_runs(clean, signals, cleaning, options)
+
+    base_masker.clean = look_and_clean
+    try:
+        yield counted
+    finally:
+        base_masker.clean = clean
 
 
 def on_grid_of(image: str | nib.Nifti1Image, mask: str | nib.Nifti1Image) -> str | nib.Nifti1Image:

@@ -16,22 +16,24 @@ from roistream.regions.masks import Mask
 def numpy_path(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Hand paths to the workers; each loads the whole image for each of its regions."""
     return collect(
-        Parallel(n_jobs=n_jobs)(delayed(load_and_index)(image.path, mask, cleaning) for mask in masks), masks
+        Parallel(n_jobs=n_jobs)(delayed(load_and_index)(image.path, mask, cleaning) for mask in masks), masks, cleaning
     )
 
 
 def numpy_in_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once and hand the array to the workers (joblib puts it into a memory map that they share)."""
     data = load_4d(image.path)
-    return collect(Parallel(n_jobs=n_jobs)(delayed(index)(data, load_mask(mask), cleaning) for mask in masks), masks)
+    return collect(
+        Parallel(n_jobs=n_jobs)(delayed(index)(data, load_mask(mask), cleaning) for mask in masks), masks, cleaning
+    )
 
 
-def load_and_index(image: Path, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+def load_and_index(image: Path, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
     """Load image and mask, and extract one region."""
     return index(load_4d(image), load_mask(mask), cleaning)
 
 
-def index(data: np.ndarray, mask: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+def index(data: np.ndarray, mask: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
     """Extract one region from an array ``(x, y, z, n_volumes)`` with a mask ``(x, y, z)``."""
     return region_time_series(data[mask].T, cleaning)
 

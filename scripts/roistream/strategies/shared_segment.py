@@ -38,7 +38,7 @@ def shared_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cl
         reserve(segment)
         fill(segment, image)
         tasks = (delayed(attach_and_index)(segment.name, shape, dtype, mask, cleaning) for mask in masks)
-        return collect(Parallel(n_jobs=n_jobs)(tasks), masks)
+        return collect(Parallel(n_jobs=n_jobs)(tasks), masks, cleaning)
     finally:
         segment.close()
         segment.unlink()
@@ -90,7 +90,7 @@ def no_room(size: int) -> UserError:
 
 def attach_and_index(
     name: str, shape: tuple[int, ...], dtype: np.dtype, mask: Mask, cleaning: Cleaning
-) -> tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, int, int]:
     """Extract one region from the segment itself."""
     segment = SharedMemory(name=name)
     try:
