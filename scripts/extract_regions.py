@@ -26,7 +26,6 @@ from roistream.extraction_options import (
     add_memory_option,
     parse_extraction_options,
 )
-from roistream.faults import free_space
 from roistream.images.image import Image, inspect
 from roistream.images.repetition_time import log_source
 from roistream.images.series import Series, open_series
@@ -39,6 +38,7 @@ from roistream.regions.masks import Mask
 from roistream.regions.requested import digest_of, locate_atlas, locate_masks
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES, Strategy
+from roistream.strategies.workers import check_workers
 from roistream.study.runs import read_run_lengths
 
 logger = logging.getLogger("roistream")
@@ -174,17 +174,6 @@ def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, 
     if atlas and entry.reads_masks:
         raise UserError(
             f"The strategy {entry.name} needs a file for each mask; give --masks instead of --atlas {atlas}."
-        )
-
-
-def check_workers(n_jobs: int) -> None:
-    """Refuse workers that joblib would replace by none: what is measured would not be what it is called."""
-    from joblib import effective_n_jobs  # of no use to a strategy without workers
-
-    if effective_n_jobs(n_jobs) < n_jobs:
-        raise UserError(
-            f"{n_jobs} workers cannot be started, their semaphores need room in {free_space()}; make room there, or use one "
-            "worker (--n-jobs 1, config key n_jobs) or the strategy 'stream'."
         )
 
 

@@ -23,8 +23,8 @@ from roistream.errors import UserError
 from roistream.images.image import inspect, inspect_volume
 from roistream.images.series import open_series
 from roistream.images.volumes import read_blocks
-from roistream.regions.atlas import read_label_names
 from roistream.regions.coverage import read_regions
+from roistream.regions.label_names import read_label_names
 from roistream.study.plan import make_plan
 from roistream.study.runs import read_run_lengths, read_runs_table
 
@@ -140,7 +140,6 @@ def check_header(content):
             assert min(image.grid) > 0
             assert image.n_volumes > 0
             assert np.isfinite(image.affine).all()
-            assert image.t_r is None or image.t_r > 0
             other = nibabel_says(path)
             if other is not None:
                 shape = (*other.shape, 1, 1, 1, 1)[:4]
