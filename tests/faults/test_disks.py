@@ -38,7 +38,7 @@ def assert_clean(place):
 
 
 @by_method()
-@pytest.mark.parametrize("share", [0, pytest.param(0.2, marks=pytest.mark.slow), 0.5])
+@pytest.mark.parametrize("share", [0, 0.5])
 def test_a_full_disk(place, inputs, undisturbed, tmp_path, method, share):
     """From a disk of one page to one on which half of the results have room."""
     expected = undisturbed(method)
@@ -115,7 +115,7 @@ def test_temporary_files_that_do_not_fit(place, inputs, undisturbed, tmp_path, m
     assert_clean(place)
 
 
-@by_method(quick=["stream", "timeseries", "numpy_in_memory"])
+@by_method(["stream", "timeseries", "numpy_in_memory", "nifti_masker_path"])
 @pytest.mark.parametrize("how", ["missing", "full", "read-only"])
 def test_no_place_for_temporary_files(place, inputs, undisturbed, tmp_path, method, how):
     """Nobody needs one but those of `LARGE`, and they only where /dev/shm is small."""
