@@ -20,6 +20,9 @@ from roistream.images.members import BZIP2, GZIP, DamagedStreamError, GzipStream
 COMPRESSIONS = {"gz": GZIP, "bz2": BZIP2}
 """Compressions that are read, and how such files begin."""
 
+COMPRESSION_OF_STREAM = {GzipStream: "gz", MemberStream: "bz2"}
+"""Which streams `open_stream` gives."""
+
 PROMISED = {".nii": "", ".hdr": "", ".img": "", ".gz": "gz", ".bz2": "bz2"}
 """What an ending says of the compression."""
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from roistream.errors import UserError
-from roistream.images.files import compression_of, files_of, open_stream, size_of, unreadable
+from roistream.images.files import COMPRESSION_OF_STREAM, compression_of, files_of, open_stream, size_of, unreadable
 from roistream.images.header import MAX_BYTES, NiftiHeader, parse_header
 from roistream.images.layout import VolumeLayout, check_surplus, truncated
 from roistream.images.members import DamagedStreamError
@@ -160,7 +160,9 @@ def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:
     try:
         with open_stream(header_path) as stream:
             header = parse_header(read_start(stream))
-        compression = compression_of(data_path)
+            compression = COMPRESSION_OF_STREAM.get(type(stream), "")
+        if data_path != header_path:
+            compression = compression_of(data_path)
     except OSError as error:
         raise unreadable(header_path, error) from error
     except (EOFError, ValueError, DamagedStreamError) as error:
