@@ -83,6 +83,8 @@ def size_of(path: Path) -> int:
         found = path.stat()
     except OSError as error:
         raise unreadable(path, error) from error
+    except ValueError as error:  # a character that no path can have
+        raise UserError(f"{str(path)!r} cannot be a path ({error}); check it.") from error
     if stat.S_ISDIR(found.st_mode):
         raise UserError(f"{path} is a folder; give the image in it.")
     if not stat.S_ISREG(found.st_mode):

@@ -173,12 +173,20 @@ def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:
         shape = shape[:-1]
     if 0 in shape:
         raise UserError(f"{path} has no voxels or no volumes (shape {shape}); give another file.")
-    if not np.isfinite(header.affine).all() or np.linalg.det(header.affine) == 0:
+    if not maps_volumes(header.affine):
         raise UserError(f"{path} has an affine that maps no volume (singular or not finite); repair its header.")
     grid, n_volumes = (*shape, 1, 1, 1)[:3], math.prod(shape[3:])
     layout = VolumeLayout(grid, n_volumes, header.dtype, header.offset, header.slope, header.inter)
     check_size(path, data_path, compression, layout)
     return Image(path, data_path, compression, layout, header), shape
+
+
+def maps_volumes(affine: np.ndarray) -> bool:
+    """Tell whether an affine maps voxels to places: it is finite, no axis is lost, and no step is beyond all measure."""
+    if not np.isfinite(affine).all() or np.abs(affine).max() > 1e9:
+        return False
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(steps.min() > 1e-9 and np.linalg.det(affine[:3, :3] / steps) != 0)
 
 
 def read_start(stream: BinaryIO) -> bytes:
