@@ -3,19 +3,32 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-cluster lint benchmark clean
+.PHONY: run test test-slow test-cluster soak fuzz lint benchmark clean
 
 # The embedded default: simulated subjects, all strategies, the comparison below results/large_fmri/.
 run: $(VENV)/run.done
 	$(BIN)/snakemake --cores 6
 
-# The whole test suite. What needs a cluster is skipped where there is no SLURM, and by anyone but root.
+# The tests for every change: at most 15 minutes on two cores.
 test: $(VENV)/dev.done
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+# The others, which show the same over more strategies, moments and data, and those on a cluster. What needs a SLURM is skipped
+# where there is none, and by anyone but root; so is what needs mounts or control groups where they are refused.
+test-slow: $(VENV)/dev.done
+	$(BIN)/python -m pytest -m slow
 
 # The tests on a real SLURM alone, which they start and stop; its packages: tests/cluster/cluster.sh install
 test-cluster: $(VENV)/dev.done
 	ROISTREAM_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
+
+# Both targets 20 times, each time a process killed at a random moment, and continued: about 20 minutes. docs/reliability.md
+soak: $(VENV)/dev.done
+	PYTHONPATH=scripts:tests:. $(BIN)/python tests/soak.py
+
+# Ten minutes each of made-up headers, files, tables and configurations.
+fuzz: $(VENV)/dev.done
+	PYTHONPATH=scripts:tests:. $(BIN)/python -m fuzz
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .

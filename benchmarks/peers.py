@@ -16,7 +16,7 @@ numpy.save(out, NiftiLabelsMasker(atlas, standardize=None, reports=False).fit_tr
 """
 
 LABELS_MASKER_CLEANING = """
-import sys, numpy, pandas
+import sys, numpy
 from nibabel import load
 from nilearn.maskers import NiftiLabelsMasker
 image, atlas, out, confounds = sys.argv[1:]
@@ -28,7 +28,7 @@ masker = NiftiLabelsMasker(
     standardize="zscore_sample",
     reports=False,
 )
-numpy.save(out, masker.fit_transform(image, confounds=pandas.read_csv(confounds, sep="\\t")))
+numpy.save(out, masker.fit_transform(image, confounds=confounds))
 """
 
 CONCAT_IMGS = """

@@ -7,6 +7,7 @@ from pathlib import Path
 from roistream.command_line import add_log_option
 from roistream.images.image import inspect
 from roistream.images.progress import progress
+from roistream.images.unchanged import Unchanged
 from roistream.images.volumes import read_stored
 from roistream.images.writing import header_like, write_image
 from roistream.reporting import reporting
@@ -27,10 +28,12 @@ def decompress_image(compressed: Path, plain: Path) -> None:
     UserError
         The image is unreadable.
     """
+    inputs = Unchanged([compressed])
     source = inspect(compressed)
     layout = source.layout
     header = header_like(source, layout.n_volumes, layout.raw_dtype, layout.slope, layout.inter)
-    write_image(plain, header, (block.values for block in progress(read_stored(source), source, "decompressing")))
+    pieces = (block.values for block in progress(read_stored(source), source, "decompressing"))
+    write_image(plain, header, inputs.during(pieces))
 
 
 def parse_arguments() -> dict:

@@ -24,8 +24,11 @@ from roistream.extraction_options import (
     add_memory_option,
     parse_extraction_options,
 )
+from roistream.faults import free_space
 from roistream.images.image import Image, inspect, tell
+from roistream.images.repetition_time import log_source
 from roistream.images.series import Series, open_series
+from roistream.images.unchanged import Unchanged
 from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
 from roistream.outputs import files_of_labels, remove_files, whole_file
@@ -53,6 +56,7 @@ def extract_regions(
     per_run: bool = True,
     confounds: Sequence[Path] = (),
     confound_columns: Sequence[str] | None = None,
+    unmatched_patterns: str = "error",
     cleaning: dict | None = None,
     memory_shortage: str = "error",
 ) -> None:
@@ -86,6 +90,8 @@ def extract_regions(
         One table for each run, to be regressed out.
     confound_columns : sequence of str, optional
         Names or shell-style patterns of the columns to use; by default all.
+    unmatched_patterns : {"error", "warn"}
+        What to do with a pattern that matches no column of these tables.
     cleaning : dict, optional
         Further options, see `roistream.cleaning.options.Cleaning`; none by default.
     memory_shortage : {"error", "warn"}
@@ -98,10 +104,11 @@ def extract_regions(
     """
     entry = STRATEGIES[strategy]
     check_abilities(entry, image, atlas, cleaning or {})
+    inputs = Unchanged(image)
     source = open_series(image) if entry.reads_series else inspect(image[0])
     tell(source.remarks)
     run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
-    prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns)
+    prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns, unmatched_patterns)
     located, stems, names = locate_atlas(source, atlas, regions) if atlas else locate_masks(source, masks, regions)
     options = {**(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, [mask.voxels.size for mask in located], n_jobs, options)
@@ -114,7 +121,8 @@ def extract_regions(
     (out / "extraction.json").unlink(missing_ok=True)
     paths = [out / f"{stem}_timeseries.npy" for stem in stems]
     remove_files(files_of_labels(out, "_timeseries.npy") - set(paths))
-    extracted = run_strategy(entry, source, [mask for mask in located if mask.voxels.size], n_jobs, prepared, out)
+    with_voxels = [mask for mask in located if mask.voxels.size]
+    extracted = run_strategy(entry, source, with_voxels, n_jobs, prepared, out, inputs)
     nothing = np.empty((source.n_volumes, 0), np.float32)
     arrays = (next(extracted) if mask.voxels.size else nothing for mask in located)
     means = write_time_series(arrays, paths)
@@ -131,14 +139,19 @@ def extract_regions(
         "run_lengths": run_lengths or [source.n_volumes],
         "regions_digest": digest_of(names, located),
         "cleaning": {name: getattr(prepared, name) for name in CLEANING_OPTIONS},
+        "t_r_remarks": prepared.t_r_remarks,
         "per_run": per_run,
         "confounds": list(map(str, confounds)),
         "confound_columns": confound_columns,
+        "confound_regressors": list(dict.fromkeys(name for removal in prepared.removals for name in removal.names)),
+        "degrees_of_freedom": [removal.n_left for removal in prepared.removals],
+        "n_constant_voxels": sum(mask.seen.get("n_constant_voxels", 0) for mask in located),
         "version": __version__,
     }
     with whole_file(out / "extraction.json") as partial:
         partial.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     logger.info("%s: %d regions of %d volumes with %d job(s).", strategy, len(located), source.n_volumes, n_jobs)
+    log_source(prepared.t_r, prepared.t_r_source)
 
 
 def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, cleaning: Mapping[str, Any]) -> None:
@@ -162,12 +175,38 @@ def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, 
         )
 
 
+def check_workers(n_jobs: int) -> None:
+    """Refuse workers that joblib would replace by none: what is measured would not be what it is called."""
+    from joblib import effective_n_jobs  # of no use to a strategy without workers
+
+    if effective_n_jobs(n_jobs) < n_jobs:
+        raise UserError(
+            f"{n_jobs} workers cannot be started, their semaphores need room in {free_space()}; make room there, or use one "
+            "worker (--n-jobs 1, config key n_jobs) or the strategy 'stream'."
+        )
+
+
 def run_strategy(
-    entry: Strategy, source: Image | Series, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning, folder: Path
+    entry: Strategy,
+    source: Image | Series,
+    masks: Sequence[Mask],
+    n_jobs: int,
+    cleaning: Cleaning,
+    folder: Path,
+    inputs: Unchanged,
 ) -> Iterator[np.ndarray]:
-    """Run a strategy."""
-    if masks:
-        yield from entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else []))
+    """Run a strategy; before it gives the first array it has read all, and `inputs` must be what they were."""
+    if not masks:
+        return
+    if entry.uses_workers:
+        check_workers(n_jobs)
+    with inputs:
+        arrays = iter(entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else [])))
+        first = next(arrays)
+    inputs.check()
+    yield first
+    del first
+    yield from arrays
 
 
 def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> list[np.ndarray]:
@@ -184,8 +223,10 @@ def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> li
         if isinstance(array, np.memmap):
             Path(array.filename).replace(path)
         else:
-            with whole_file(path) as partial:
-                np.save(partial, array)
+            with whole_file(path) as partial, partial.open("wb") as stream:
+                # Not np.save, which does not say why a disk takes no more.
+                np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+                stream.write(array)
         del array  # before the next one is made
     return means
 

@@ -22,7 +22,9 @@ from roistream.extraction_options import (
     take_cleaning,
 )
 from roistream.images.image import tell
+from roistream.images.repetition_time import log_source
 from roistream.images.series import open_series
+from roistream.images.unchanged import Unchanged
 from roistream.memory.limits import check_memory
 from roistream.memory.predict_timeseries import predict_timeseries_mib
 from roistream.regions.coverage import read_regions
@@ -56,6 +58,7 @@ def extract_timeseries(
     save_voxels: bool = False,
     confounds: Sequence[Path] = (),
     confound_columns: Sequence[str] | None = None,
+    unmatched_patterns: str = "error",
     per_run: bool = True,
     cleaning: dict | None = None,
     memory_shortage: str = "error",
@@ -82,6 +85,8 @@ def extract_timeseries(
         One table for each run, to be regressed out.
     confound_columns : sequence of str, optional
         Names or shell-style patterns of the columns to use; by default all.
+    unmatched_patterns : {"error", "warn"}
+        What to do with a pattern that matches no column of these tables.
     per_run : bool
         Clean each run by itself.
     cleaning : dict, optional
@@ -95,11 +100,12 @@ def extract_timeseries(
         A run, the atlas, a table or an option is unusable, or memory will not suffice.
     """
     begin = time.monotonic()
+    inputs = Unchanged(runs)
     source = open_series(runs)
     tell(source.remarks)
     options = cleaning or {}
     run_lengths = source.run_lengths if per_run else None
-    prepared = prepare_cleaning(source, options, run_lengths, confounds, confound_columns)
+    prepared = prepare_cleaning(source, options, run_lengths, confounds, confound_columns, unmatched_patterns)
     used = {**options, "confounds": bool(confounds)}
     if placed:
         n_regions = len(read_regions(placed[0]))
@@ -117,13 +123,16 @@ def extract_timeseries(
     check_grid(on_grid, source.grid, atlas)
     names = [region.name for region in on_grid.regions]
     made_with = {
-        **options,
+        **{name: value for name, value in options.items() if not name.startswith("t_r")},
+        # What was said of this image alone is none of the configuration.
+        "t_r": None if options.get("t_r_source") else options.get("t_r"),
         "confounds": list(map(str, confounds)),
         "confound_columns": list(confound_columns) if confound_columns else None,
         "per_run": per_run,
     }
-    remove_others(out, source, on_grid.regions, made_with)
+    remove_others(out, source, on_grid.regions, made_with, prepared.t_r)
     with ExitStack() as stack:
+        stack.enter_context(inputs)
         voxels = None
         if save_voxels:
             positions = on_grid.positions()
@@ -131,16 +140,25 @@ def extract_timeseries(
             path = Path(f"{out}_voxels.npy")
             voxels = stack.enter_context(voxel_file(path, positions, source.n_volumes, source.dtype, prepared))
         found = extract(
-            source, on_grid.labels, on_grid.wanted, on_grid.atlas_voxels, statistics, prepared.smoothing_fwhm, voxels
+            source,
+            on_grid.labels,
+            on_grid.wanted,
+            on_grid.atlas_voxels,
+            statistics,
+            prepared.smoothing_fwhm,
+            voxels,
+            prepared.part_lengths(source.n_volumes),
         )
+        inputs.check()
     tell_oddities(found, on_grid.regions, prepared)
     write_coverage(found.coverage, names, Path(f"{out}_stat-coverage_bold.tsv"))
     for statistic in statistics:
         signals = clean(found.signals.pop(statistic), on_grid.wanted, prepared)
         write_signals(signals, names, Path(f"{out}_stat-{statistic}_timeseries.tsv"))
-        sidecar = describe(source, on_grid, found, statistic, made_with, predicted, begin)
+        sidecar = describe(source, on_grid, found, statistic, made_with, prepared, predicted, begin)
         write_sidecar(sidecar, Path(f"{out}_stat-{statistic}_timeseries.json"))
     logger.info("%d region(s), %d volume(s) of %d run(s).", len(names), source.n_volumes, len(source.runs))
+    log_source(prepared.t_r, prepared.t_r_source)
 
 
 def check_grid(placed: PlacedAtlas, grid: tuple[int, int, int], atlas: Path) -> None:

@@ -16,6 +16,7 @@ from roistream.images.files import open_stream
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
 from roistream.samples import adhd
+from roistream.samples.cache import alone_in, check_sum
 from roistream.samples.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
 
 logger = logging.getLogger("roistream")
@@ -46,24 +47,41 @@ def fetch_adhd(
         data_dir = str(Path(data_dir).expanduser())
     url = (url or adhd.URL).rstrip("/") + "/"  # nilearn appends to it without a slash
     folder = cache_folder("adhd", data_dir)
+    with alone_in(folder):
+        fetched, table = fetch_subjects(adhd.SUBJECT_IDS[: len(runs)], folder, data_dir, url)
+    for (run, regressors), run_link, confounds_link in zip(fetched, runs, confounds, strict=True):
+        place_link(run, run_link)
+        place_link(regressors, confounds_link)
+    write_participants(table, adhd.SUBJECT_IDS[: len(runs)], participants)
+
+
+def fetch_subjects(
+    subjects: Sequence[str], folder: Path, data_dir: str | None, url: str
+) -> tuple[list[tuple[Path, Path]], pd.DataFrame]:
+    """Fetch and check the first subjects, one after the other.
+
+    Returns
+    -------
+    list of tuple of pathlib.Path
+        Each one's run and table of regressors, in the cache.
+    pandas.DataFrame
+        The phenotypic table.
+    """
     phenotypes = folder / adhd.PHENOTYPES
-    if phenotypes.exists():
+    phenotypes_are_new = not phenotypes.exists()
+    if not phenotypes_are_new:
         with checking(phenotypes, fetched_now=False, url=url):
             read_phenotypes(phenotypes)
-    subjects = adhd.SUBJECT_IDS[: len(runs)]
     fetched = []
     # One subject more each time. In one call nilearn keeps all subjects in a temporary folder until the last is there,
     # throws them all away when one archive is damaged, and forgets that folder when the number of subjects changes.
     for n_subjects, subject in enumerate(subjects, start=1):
         logger.info("Subject %s, %d of %d.", subject, n_subjects, len(subjects))
         fetched.append(fetch_subject(subject, n_subjects, folder, data_dir, url))
-    for (run, regressors), run_link, confounds_link in zip(fetched, runs, confounds, strict=True):
-        place_link(run, run_link)
-        place_link(regressors, confounds_link)
-    phenotypes = cache_folder("adhd", data_dir) / adhd.PHENOTYPES
     with checking(phenotypes, fetched_now=False, url=url):
         table = read_phenotypes(phenotypes)
-    write_participants(table, subjects, participants)
+        check_sum(phenotypes, folder, phenotypes_are_new)
+    return fetched, table
 
 
 def fetch_subject(subject: str, n_subjects: int, folder: Path, data_dir: str | None, url: str) -> tuple[Path, Path]:
@@ -85,8 +103,10 @@ def fetch_subject(subject: str, n_subjects: int, folder: Path, data_dir: str | N
     run, regressors = Path(found.func[-1]), Path(found.confounds[-1])
     with checking(run, run_is_new, url):
         n_volumes = read_to_end(run)
+        check_sum(run, folder, run_is_new)
     with checking(regressors, regressors_are_new, url):
         check_regressors(regressors, n_volumes)
+        check_sum(regressors, folder, regressors_are_new)
     return run, regressors
 
 
@@ -151,6 +171,8 @@ def read_phenotypes(path: Path) -> pd.DataFrame:
     table["Subject"] = table["Subject"].str.strip().str.zfill(n_digits)
     # The first column is a row number without a name.
     named = [column for column in table if not column.startswith("Unnamed: ")]
+    if twice := table["Subject"][table["Subject"].duplicated() & ~table[named].duplicated()].unique().tolist():
+        logger.warning("%s has several rows that differ for %s; the first of each is used.", path, ", ".join(twice))
     return table[named].drop_duplicates("Subject").set_index("Subject")
 
 

@@ -10,6 +10,7 @@ from nilearn import datasets
 
 from roistream.command_line import add_log_option
 from roistream.reporting import reporting
+from roistream.samples.cache import alone_in, check_sum
 from roistream.samples.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
 
 DATASET = "basc_multiscale_2015"
@@ -37,8 +38,9 @@ def fetch_basc(atlas: Path, data_dir: str | None, resolution: int) -> None:
     if data_dir is not None:
         data_dir = str(Path(data_dir).expanduser())
     file_name = f"template_cambridge_basc_multiscale_sym_scale{resolution:03}.nii.gz"
-    cached = cache_folder(DATASET, data_dir) / "template_cambridge_basc_multiscale_nii_sym" / file_name
-    with checking(cached, fetched_now=not cached.exists(), url=URL):
+    folder = cache_folder(DATASET, data_dir)
+    cached = folder / "template_cambridge_basc_multiscale_nii_sym" / file_name
+    with alone_in(folder), checking(cached, is_new := not cached.exists(), URL):
         try:
             with fetching("The BASC atlas", URL, f"run again, or place the file by hand as {cached.absolute()}"):
                 datasets.fetch_atlas_basc_multiscale_2015(data_dir=data_dir, resolution=resolution, verbose=0)
@@ -46,6 +48,7 @@ def fetch_basc(atlas: Path, data_dir: str | None, resolution: int) -> None:
             # Also when it has failed: nilearn reads the atlas, too, and its errors do not name the file.
             if cached.exists():
                 check_labels(cached, resolution)
+                check_sum(cached, folder, is_new)
     place_link(cached, atlas)
 
 

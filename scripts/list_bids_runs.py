@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from roistream.images.repetition_time import SILENCE, RepetitionTime, group, name_files, settle
+from roistream.images.sidecars import Sidecars
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
 from roistream.study.bids import ACQUISITION, NO_VALUE, VERSIONS, absolute, find_bids_runs
@@ -36,8 +38,9 @@ def list_bids_runs(
     dataset : path
         A raw dataset, or a folder of derivatives with fMRIPrep's file names; a ``dataset_description.json`` is not needed.
     out : path, optional
-        TSV to write: ``image``, ``run`` and, where there are any, ``confounds``. Paths are relative to the table if the
-        dataset lies below the table's folder, else absolute. By default stdout, with absolute paths.
+        TSV to write: ``image``, ``run`` and, where there are any, ``confounds`` and ``t_r``, from the JSON sidecars. Paths are
+        relative to the table if the dataset lies below the table's folder, else absolute. By default stdout, with absolute
+        paths.
     filters : mapping, optional
         The values wanted of an entity, with or without its prefix; ``none`` stands for files without the entity.
     concatenate : collection of str
@@ -52,18 +55,34 @@ def list_bids_runs(
         There are no such files, a filter matches nothing, versions would be mixed, or a run's confounds are not clear.
     """
     runs = find_bids_runs(dataset, filters, concatenate, with_confounds)
-    has_confounds = any(run.confounds for run in runs)
     folder = out and absolute(out).parent
-    rows = [["image", "run", *(["confounds"] if has_confounds else [])]]
-    for run in runs:
-        paths = [run.path, run.confounds] if has_confounds else [run.path]
-        rows.append([run.image, *(locate(path, folder) for path in paths)])
+    columns = {
+        "image": [run.image for run in runs],
+        "run": [locate(run.path, folder) for run in runs],
+        "confounds": [run.confounds and locate(run.confounds, folder) for run in runs],
+        "t_r": [time.seconds for time in find_times([run.path for run in runs])],
+    }
+    columns = {name: values for name, values in columns.items() if any(values)}
+    rows = [
+        list(columns),
+        *(["n/a" if value is None else str(value) for value in row] for row in zip(*columns.values(), strict=True)),
+    ]
     if out is None:
         write_rows(rows, sys.stdout)
     else:
         with whole_file(out) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
             write_rows(rows, stream)
     logger.info("%d run(s) of %d image(s).", len(runs), len({run.image for run in runs}))
+
+
+def find_times(runs: Sequence[Path]) -> list[RepetitionTime]:
+    """Find what the sidecars say of the TRs of runs, and tell where that cannot be used."""
+    sidecars = Sidecars()
+    times = [settle(sidecars.say(run)) for run in runs]
+    unclear = [(run, time) for run, time in zip(runs, times, strict=True) if time.problem != SILENCE]
+    for text, files in group(unclear, lambda time: time.remarks):
+        logger.warning("TR of %s: %s; t_r is n/a.", name_files(files), text)
+    return times
 
 
 def locate(path: Path, folder: Path | None) -> str:

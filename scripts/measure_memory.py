@@ -24,6 +24,12 @@ from roistream.reporting import reporting
 
 logger = logging.getLogger("roistream")
 
+HINTS = {
+    signal.SIGKILL: "; signal 9 usually is the out-of-memory killer",
+    signal.SIGBUS: "; a file that it had mapped has become shorter, or no room was left in /dev/shm or on a disk",
+}
+"""What a signal usually means, for the reader."""
+
 
 def measure_memory(
     command: Sequence[str],
@@ -120,7 +126,7 @@ def _log(command: Sequence[str], measurement: Measurement) -> None:
         cause = f"was ended by {signal.Signals(status - 128).name} (exit status {status})"
     except ValueError:
         cause = f"failed with exit status {status}"
-    hint = "; signal 9 usually is the out-of-memory killer" if status == 128 + signal.SIGKILL else ""
+    hint = HINTS.get(status - 128, "")
     logger.error("The command `%s` %s after %s, %s%s.", shlex.join(command), cause, wall, peaks, hint)
 
 

@@ -14,6 +14,7 @@ CLEANING_OPTIONS = (
     "low_pass",
     "high_pass",
     "t_r",
+    "t_r_source",
 )
 
 
@@ -42,7 +43,20 @@ def add_cleaning_options(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--standardize-confounds", action=argparse.BooleanOptionalAction, default=True)
     options.add_argument("--low-pass", type=float, metavar="HZ")
     options.add_argument("--high-pass", type=float, metavar="HZ")
-    options.add_argument("--t-r", type=float, metavar="SECONDS", help="default: the header's")
+    add_time_options(options)
+
+
+def add_time_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add what somebody says of the TR."""
+    parser.add_argument(
+        "--t-r",
+        type=float,
+        metavar="SECONDS",
+        help="repetition time, whatever sidecar and header say (default: the JSON sidecar's, or the header's)",
+    )
+    parser.add_argument(
+        "--t-r-source", metavar="NAME", help="where --t-r is from, for log and results (default: option t_r)"
+    )
 
 
 def add_confound_columns_option(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +66,12 @@ def add_confound_columns_option(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="columns of the confounds, by name or pattern such as 'trans_*' (default: all)",
+    )
+    parser.add_argument(
+        "--unmatched-patterns",
+        choices=("error", "warn"),
+        default="error",
+        help="a pattern that matches no column of these tables: an error (default), or a warning, as other images may have such",
     )
 
 

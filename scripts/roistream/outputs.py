@@ -1,10 +1,14 @@
 """Outputs appear whole or not at all, and what is outdated goes."""
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from roistream.errors import UserError
+from roistream.faults import FULL
 
 logger = logging.getLogger("roistream")
 
@@ -30,11 +34,39 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{path.name}")
     try:
-        yield partial
-        partial.replace(path)
+        with naming(path):
+            yield partial
+            partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put a path into an error of the system which says that a disk is full, but not which."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def check_writable(folders: Iterable[str | Path]) -> None:
+    """Refuse folders that are there, but cannot be written, before hours of computing.
+
+    Raises
+    ------
+    UserError
+        Names the first such folder.
+    """
+    for folder in map(Path, folders):
+        if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise UserError(
+                f"{folder.absolute()} cannot be written (read-only, of another user, or no folder); work in another folder "
+                "(--directory), or make it writable."
+            )
 
 
 def files_of_labels(folder: Path, ending: str) -> set[Path]:

@@ -1,27 +1,35 @@
 """How a program of this project speaks: one log, one sentence for a user's mistake, no silent warning."""
 
-import errno
 import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from roistream.errors import UserError
+from roistream.faults import sentence_of
+from roistream.lifetime import ending_with_starter
 
 logger = logging.getLogger("roistream")
 
-MORE_MEMORY = "use the strategy 'stream', fewer jobs, or a machine with more"
+
+class LogFile(logging.FileHandler):
+    """A log that may lie on the very disk of which it has to tell that it is full; stderr has it, too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Pass over a disk that takes no more."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 @contextmanager
 def reporting(log_file: str | Path | None = None) -> Iterator[None]:
     """Send logging, warnings and failures of the enclosed code to stderr and, if given, to a log file.
 
-    Snakemake's ``log:`` only reserves a name; this fills it. A `UserError` and an error of the operating system
-    become one sentence, memory exhaustion too; anything else is a defect and keeps its traceback.
+    Snakemake's ``log:`` only reserves a name; this fills it. A `UserError` and a fault of the machine (`roistream.faults`)
+    become one sentence; anything else is a defect and keeps its traceback. The program ends with the workflow that started
+    it (`roistream.lifetime`).
 
     Parameters
     ----------
@@ -31,7 +39,7 @@ def reporting(log_file: str | Path | None = None) -> Iterator[None]:
     Raises
     ------
     SystemExit
-        Status 1 when the enclosed code failed, 130 when it was interrupted from the keyboard.
+        Status 1 when the enclosed code failed, 130 when it was interrupted from the keyboard, 143 when it was to end.
     """
     root = logging.getLogger()
     root.handlers.clear()
@@ -50,33 +58,26 @@ def reporting(log_file: str | Path | None = None) -> Iterator[None]:
     try:
         if log_file is not None:
             Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-            add(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
-        yield
+            add(LogFile(log_file, mode="w", encoding="utf-8"))
+        with ending_with_starter():
+            yield
     except UserError as error:
         logger.error("%s", error)
-        raise SystemExit(1) from None
-    except BrokenExecutor:
-        logger.error("A worker was killed, most likely because memory ran out; %s.", MORE_MEMORY)
-        raise SystemExit(1) from None
-    except MemoryError as error:
-        logger.error("Not enough memory%s; %s.", f" ({error})" if str(error) else "", MORE_MEMORY)
-        raise SystemExit(1) from None
-    except OSError as error:
-        if error.errno == errno.ENOMEM:
-            logger.error("Not enough memory; %s.", MORE_MEMORY)
-        else:
-            logger.error("%s", " ".join(str(error).split()))  # nibabel's go over two lines
-        logger.debug("The operating system's error came from here:", exc_info=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         logger.error("Interrupted.")
         raise SystemExit(130) from None
-    except Exception:
-        logger.exception("This is a defect of roistream, not a mistake of yours; please report it with this text:")
+    except Exception as error:
+        if sentence := sentence_of(error):
+            logger.error("%s", sentence)
+            logger.debug("The system's error came from here:", exc_info=True)
+        else:
+            logger.exception("This is a defect of roistream, not a mistake of yours; please report it with this text:")
         raise SystemExit(1) from None
     finally:
         for handler in handlers:
             root.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # see LogFile
+                handler.close()
         logging.captureWarnings(False)
         warnings.formatwarning = formatwarning

@@ -29,6 +29,8 @@ from roistream.memory.predict import predict_peak_mib
 from roistream.regions.coverage import read_regions
 from workflow.conftest import TIMEOUT_S, finish, snakemake, start_snakemake, write_table
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small(slurm, tmp_path_factory):

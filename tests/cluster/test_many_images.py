@@ -11,6 +11,8 @@ from roistream.images.image import inspect
 from roistream.memory.predict import predict_peak_mib
 from roistream.regions.coverage import read_regions
 
+pytestmark = pytest.mark.slow
+
 N_IMAGES = 30
 
 

@@ -9,6 +9,8 @@ from cluster.conftest import PROFILES, QUICK, assert_same_results, local_copy, s
 from workflow.conftest import copy_project, snakemake
 from workflow.test_readme_commands import ALL_COMMANDS, CHECKOUT, run_command
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", (PROFILES / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 

@@ -18,6 +18,8 @@ from cluster.conftest import (
 from roistream.images.series import open_series
 from roistream.memory.predict_timeseries import predict_timeseries_mib
 
+pytestmark = pytest.mark.slow
+
 N_IMAGES = 30
 
 

@@ -194,7 +194,7 @@ def test_the_shortest_run_for_a_filter_is_nilearns(band):
 def test_filters_need_a_repetition_time(tmp_path):
     image = inspect(save_run(tmp_path / "run.nii", np.zeros((2, 2, 2, 9), np.float32), t_r=0))
     assert prepare_cleaning(image, {"detrend": True}).t_r is None
-    with pytest.raises(UserError, match="no TR in its header"):
+    with pytest.raises(UserError, match="cannot be filtered without a TR to rely on"):
         prepare_cleaning(image, {"high_pass": 0.01})
 
 
@@ -210,7 +210,6 @@ def test_an_option_that_nilearn_would_lose_is_refused(images, tmp_path):
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        (["a\tb\n1\t2\n", "a\tc\n1\t2\n"], r"confounds-1\.tsv have other columns than .*confounds-0\.tsv"),
         (["a\tb\n1\t2\n3\tn/a\n"], r"confounds-0\.tsv, line 3, column 'b': a value is missing"),
         (["a\tb\n1\t2\n\t4\n5\t6\n"], r"confounds-0\.tsv, line 3, column 'a': a value is missing"),
         (["a\tb\n1\t2\n3\t4\nNaN\t6\n"], r"confounds-0\.tsv, line 4, column 'a': a value is missing"),
@@ -222,7 +221,7 @@ def test_an_option_that_nilearn_would_lose_is_refused(images, tmp_path):
         (["a\tb\n1\t2\n3\n"], r"confounds-0\.tsv, line 3: 2 columns expected, found 1"),
         (["a\tb\n1\t2\n\n3\t4\n"], r"confounds-0\.tsv, line 3: 2 columns expected, found 1"),
         (["a\tb\n1\t2\n3\t4\t5\n"], r"confounds-0\.tsv, line 3: 2 columns expected, found 3"),
-        (["a\tb\n1\t2\n", 'a\tb\n1\t"2\n'], r"confounds-1\.tsv cannot be read"),
+        (["a\tb\n1\t2\n", 'a\tb\n1\t"2\n'], r"confounds-1\.tsv is not readable"),
     ],
 )
 def test_unusable_confounds(tmp_path, tables, message):
@@ -232,7 +231,7 @@ def test_unusable_confounds(tmp_path, tables, message):
         paths[-1].write_text(text)
     with pytest.raises(UserError, match=message):
         read_confounds(paths)
-    with pytest.raises(UserError, match=r"absent\.tsv cannot be read"):
+    with pytest.raises(UserError, match=r"absent\.tsv does not exist"):
         read_confounds([tmp_path / "absent.tsv"])
 
 
@@ -268,7 +267,8 @@ def write_fmriprep(path, table=FMRIPREP):
 )
 def test_columns_are_chosen_by_name_or_pattern(tmp_path, caplog, columns, expected):
     caplog.set_level("INFO")
-    [found] = read_confounds([write_fmriprep(tmp_path / "confounds.tsv")], columns)
+    [table] = read_confounds([write_fmriprep(tmp_path / "confounds.tsv")], columns)
+    found = table.values
     assert found.dtype == np.float64
     assert np.array_equal(found, np.transpose([list(map(float, FMRIPREP[name])) for name in expected]))
     assert caplog.messages == []
@@ -276,7 +276,7 @@ def test_columns_are_chosen_by_name_or_pattern(tmp_path, caplog, columns, expect
 
 def test_a_column_may_be_called_like_a_pattern(tmp_path):
     path = write_fmriprep(tmp_path / "confounds.tsv", {"a1": ["1", "2"], "a[1]": ["3", "4"], "b": ["5", "6"]})
-    assert read_confounds([path], ["a[1]"])[0].tolist() == [[3], [4]]
+    assert read_confounds([path], ["a[1]"])[0].values.tolist() == [[3], [4]]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_columns_that_are_not_there(tmp_path, columns, message):
 def test_a_column_that_is_there_twice(tmp_path):
     path = tmp_path / "confounds.tsv"
     path.write_text("a\tb\ta\n1\t2\t3\n")
-    assert read_confounds([path], ["b"])[0].tolist() == [[2]]
+    assert read_confounds([path], ["b"])[0].values.tolist() == [[2]]
     with pytest.raises(UserError, match="have the column 'a' twice"):
         read_confounds([path], ["a"])
 
@@ -309,7 +309,7 @@ def test_what_is_missing_in_the_first_row_only_is_the_second_row_s(tmp_path, cap
     paths = [write_fmriprep(tmp_path / f"confounds-{run}.tsv") for run in range(2)]
     tables = read_confounds(paths, ["csf*", "dvars", "rmsd"])
     for table in tables:
-        assert table.tolist() == [
+        assert table.values.tolist() == [
             [0.1, 0.6, 1.5, 0.25],
             [0.7, 0.6, 1.5, 0.25],
             [-2e-3, -0.702, 1.25, 0.5],
@@ -336,7 +336,7 @@ def test_the_first_row_is_filled_as_by_nilearn(tmp_path):
     expected, _ = load_confounds(str(image), strategy=["motion"], motion="derivatives", demean=False)
     assert sorted(expected.columns) == sorted(names)
     # pandas rounds the last digit of some numbers otherwise.
-    np.testing.assert_allclose(read_confounds([path], list(expected.columns))[0], expected, rtol=1e-15)
+    np.testing.assert_allclose(read_confounds([path], list(expected.columns))[0].values, expected, rtol=1e-15)
 
 
 def test_regressors_of_the_adhd_data(tmp_path):
@@ -344,9 +344,10 @@ def test_regressors_of_the_adhd_data(tmp_path):
     values = np.random.default_rng(2).standard_normal((5, len(adhd.REGRESSORS)))
     np.savetxt(path, values, fmt="%.17g", delimiter="\t", header="\t".join(adhd.REGRESSORS), comments="")
     [found] = read_confounds([path], ["motion-*", "compcor[12]", "csf"])
+    assert found.names == [*adhd.MOTION, "compcor1", "compcor2", "csf"]
     positions = [adhd.REGRESSORS.index(name) for name in (*adhd.MOTION, "compcor1", "compcor2", "csf")]
-    assert np.array_equal(found, values[:, positions])
-    assert np.array_equal(read_confounds([path])[0], values)
+    assert np.array_equal(found.values, values[:, positions])
+    assert np.array_equal(read_confounds([path])[0].values, values)
 
 
 @pytest.mark.parametrize("name", ["stream", "nifti_masker_path", "numpy_in_memory"])

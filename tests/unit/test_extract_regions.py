@@ -115,10 +115,15 @@ def test_all_outputs(tmp_path, image, masks, table, strategy):
             "low_pass": None,
             "high_pass": None,
             "t_r": 2.0,
+            "t_r_source": "header",
         },
+        "t_r_remarks": [],
         "per_run": True,
         "confounds": [],
         "confound_columns": None,
+        "confound_regressors": [],
+        "degrees_of_freedom": [],
+        "n_constant_voxels": 0,
         "version": __version__,
     }
     assert files(out) == sorted(

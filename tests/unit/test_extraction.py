@@ -79,7 +79,10 @@ def test_constant_voxels(tmp_path, data, caplog, detrend):
     found = Extracted(tmp_path, data, cleaning={"detrend": detrend})
     assert found.sidecar()["ConstantVoxels"] == 6
     assert found.coverage == [1, 1, 1]
-    assert ("Region 40 (region-40) is constant over the image" in caplog.text) == detrend
+    assert found.sidecar()["ConstantRegions"] == ["region-40"]
+    assert "Region 40 (region-40): its mean is constant over a run" in caplog.text
+    assert ("rounding error" in caplog.text) == detrend
+    assert "6 voxels of 2 region(s) are constant over a run" in caplog.text
     assert "Region 2" not in caplog.text
 
 

@@ -23,6 +23,7 @@ from conftest import run_script
 from fetch_adhd import fetch_adhd
 from roistream.errors import UserError
 from roistream.samples import adhd
+from roistream.samples.cache import SUMS
 
 SUBJECTS = adhd.SUBJECT_IDS[:3]
 N_VOLUMES = 20
@@ -173,7 +174,7 @@ def test_everything_is_fetched_and_linked(mirror, places, cache):
         assert run.is_symlink()
         assert run.readlink() == cache / adhd.run_path(subject)
     assert [path for path, _ in mirror.requests] == ["/7781/adhd40_metadata.tgz", *map(archive_path, SUBJECTS)]
-    assert sorted(path.name for path in cache.iterdir()) == [adhd.PHENOTYPES, "data"]
+    assert sorted(path.name for path in cache.iterdir()) == [adhd.PHENOTYPES, SUMS, "data"]
 
 
 def test_phenotypic_table_has_the_subjects_in_order(mirror, places):
@@ -440,7 +441,7 @@ fetch_adhd(**pickle.load(sys.stdin.buffer))
     assert_fetched(places)
     assert mirror.requests[0][0] == path
     assert mirror.requests[0][1].startswith("bytes=")
-    assert sorted(left.name for left in cache.iterdir()) == [adhd.PHENOTYPES, "data"]
+    assert sorted(left.name for left in cache.iterdir()) == [adhd.PHENOTYPES, SUMS, "data"]
 
 
 def test_killed_while_unpacking(mirror, places, cache):

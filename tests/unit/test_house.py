@@ -9,7 +9,18 @@ from conftest import ROOT
 LIBRARY = ROOT / "scripts" / "roistream"
 
 WINGS = [
-    ("errors", "outputs", "provenance", "command_line", "extraction_options", "reporting", "__version__"),
+    (
+        "errors",
+        "faults",
+        "lifetime",
+        "outputs",
+        "provenance",
+        "command_line",
+        "extraction_options",
+        "reporting",
+        "tables",
+        "__version__",
+    ),
     ("images",),
     ("regions",),
     ("cleaning",),

@@ -76,6 +76,7 @@ def test_a_sidecar(tmp_path, data):
     sidecar = found.sidecar("median")
     assert sidecar["Sources"] == [str(found.run)]
     assert (sidecar["RepetitionTime"], sidecar["SamplingFrequency"]) == (2.0, 0.5)
+    assert sidecar["RepetitionTimeSource"] == "header"
     assert (sidecar["Statistic"], sidecar["NumberOfVolumes"], sidecar["NumberOfRegions"]) == ("median", N_VOLUMES, 3)
     [run] = sidecar["Runs"]
     assert run == {

@@ -259,7 +259,8 @@ def test_samples_survive_a_command_that_is_killed_half_way():
     assert 80 <= measurement.peak_pss_mib <= 80 + INTERPRETER_MIB
 
 
-def test_what_a_killed_command_leaves_running_is_ended(tmp_path):
+@pytest.mark.parametrize("lasting_s", [0.4, 0])  # The second is too short for its child to be seen beside it.
+def test_what_a_killed_command_leaves_running_is_ended(tmp_path, lasting_s):
     told = tmp_path / "child"
 
     measurement = measure(
@@ -271,10 +272,11 @@ def test_what_a_killed_command_leaves_running_is_ended(tmp_path):
             if child == 0:
                 time.sleep(60)
             open(sys.argv[1], "w").write(str(child))
-            time.sleep(0.4)
+            time.sleep(float(sys.argv[2]))
             os.kill(os.getpid(), 9)
             """,
             told,
+            lasting_s,
         )
     )
 

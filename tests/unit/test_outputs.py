@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from roistream.outputs import whole_file
+from roistream.errors import UserError
+from roistream.outputs import check_writable, whole_file
 
 
 def listing(folder):
@@ -112,7 +113,8 @@ def test_a_folder_in_the_place_of_the_file(tmp_path):
 
 KILLED_IN_BETWEEN = """
 import sys, time
-from roistream.outputs import whole_file
+from roistream.errors import UserError
+from roistream.outputs import check_writable, whole_file
 
 with whole_file(sys.argv[1]) as partial:
     partial.write_text("of a killed program, which had written more than the next one will")
@@ -140,3 +142,13 @@ def test_the_partial_file_of_a_killed_predecessor_is_overwritten(tmp_path):
         partial.write_text("whole")
     assert path.read_text() == "whole"
     assert listing(tmp_path) == ["table.tsv"]
+
+
+def test_a_folder_that_can_be_written_or_is_not_there_yet(tmp_path):
+    check_writable([tmp_path, tmp_path / "later"])
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    (tmp_path / "results").touch()
+    with pytest.raises(UserError, match="results cannot be written"):
+        check_writable([tmp_path, tmp_path / "results"])

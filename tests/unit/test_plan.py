@@ -58,7 +58,7 @@ def test_simulated():
     assert list(found.study) == [f"sub-{subject}_task-rest" for subject in subjects]
     for subject, [run] in zip(subjects, found.study.values(), strict=True):
         assert run.path == Path("resources/simulated") / adhd.run_path(subject)
-        assert run.t_r == adhd.T_R
+        assert (run.time.seconds, run.time.source) == (adhd.T_R, "sample")
     assert found.atlas == "resources/simulated/atlas_scale036_dseg.nii.gz"
     grid = grid_id(adhd.GRID, adhd.AFFINE)
     images = ["large_fmri", *found.study]
@@ -96,7 +96,7 @@ def test_a_table(folder):
     assert found.runs_of("sub-1") == found.runs_of("sub-1_desc-preproc_bold")
     assert [run.path for run in found.runs_of("sub-1")] == [Path("a.nii.gz"), Path("b.nii.gz")]
     assert found.confounds_of("sub-1") == [Path("a.tsv"), Path("b.tsv")]
-    assert found.cleaning_options() == {"detrend": True}
+    assert found.cleaning_options("sub-1") == {"detrend": True}
     assert found.names == {77: "region-77", 4: "region-4"}
     assert found.atlas_name == "Mine"
     assert found.placed_atlas("sub-1") == found.placed_atlas("sub-2") != found.placed_atlas("other")

@@ -201,3 +201,10 @@ def test_two_programs_in_one_process_keep_their_logs_apart(tmp_path):
     run(code, tmp_path / "log-")
     assert (tmp_path / "log-one").read_text() == "INFO: one\n"
     assert (tmp_path / "log-two").read_text() == "INFO: two\n"
+
+
+def test_a_log_that_cannot_be_written_any_more(tmp_path):
+    """As on a full disk: the sentence is on stderr all the same, once."""
+    process = reported("raise UserError('größer.nii is 3D; give a run.')", "/dev/full")
+    assert process.returncode == 1
+    assert process.stderr == "ERROR: größer.nii is 3D; give a run.\n"

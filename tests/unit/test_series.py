@@ -13,7 +13,7 @@ from concatenate_runs import concatenate_runs
 from conftest import AFFINE, save_run
 from roistream.errors import UserError
 from roistream.images.image import inspect
-from roistream.images.series import check_runs_fit, open_series
+from roistream.images.series import open_series, repetition_time
 from roistream.images.volumes import read_blocks, read_stored
 from unit.test_volumes import DTYPES, read_all, write_raw
 
@@ -94,10 +94,10 @@ def test_volumes_next_to_each_other_are_one_run(tmp_path, rng):
     run = save_run(tmp_path / "run.nii", data)
     opened = open_series([*volumes[:4], run, run, *volumes[4:]])
     assert opened.run_lengths == [4, 6, 6, 2]
-    assert (opened.n_volumes, opened.t_r, len(opened.runs)) == (18, 2.0, 8)
+    assert (opened.n_volumes, len(opened.runs)) == (18, 8)
     assert np.array_equal(read_all(opened), np.concatenate([data[..., :4], data, data, data[..., 4:]], axis=3))
     alone = open_series(volumes[:1])
-    assert (alone.run_lengths, alone.t_r) == ([1], None)
+    assert alone.run_lengths == [1]
     with pytest.raises(UserError, match="is 3D"):
         inspect(volumes[0])
 
@@ -105,7 +105,7 @@ def test_volumes_next_to_each_other_are_one_run(tmp_path, rng):
 def test_a_single_file_is_as_itself(tmp_path, rng):
     path = save_run(tmp_path / "run.nii.gz", rng.standard_normal((3, 4, 5, 6)).astype(">f4"))
     alone, image = open_series([path]), inspect(path)
-    for name in ("path", "grid", "t_r", "n_volumes", "mib", "n_voxels", "dtype", "widest", "converts", "run_lengths"):
+    for name in ("path", "grid", "n_volumes", "mib", "n_voxels", "dtype", "widest", "converts", "run_lengths"):
         assert getattr(alone, name) == getattr(image, name), name
     assert [run.path for run in alone.runs] == [run.path for run in image.runs] == [path]
 
@@ -114,9 +114,9 @@ def test_the_tr_is_that_of_the_runs_that_have_one(tmp_path, rng):
     data = rng.standard_normal((3, 4, 5, 2)).astype(np.float32)
     volumes = save_volumes(tmp_path, data)
     two, three = (save_run(tmp_path / f"{t_r}.nii", data, t_r=t_r) for t_r in (2.0, 3.0))
-    check_runs_fit(open_series([*volumes, two]).runs)
+    assert repetition_time(open_series([*volumes, two]).runs).seconds == 2.0
     with pytest.raises(UserError, match=rf"^{three} does not fit {two}: TR 3\.0 s against 2\.0 s"):
-        open_series([*volumes, two, three])
+        repetition_time(open_series([*volumes, two, three]).runs)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5, 2, 2)])

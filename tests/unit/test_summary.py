@@ -31,6 +31,7 @@ def save_results(study, image, fingerprint="now", folder=None, statistic="mean",
         "LeastCoverage": 0.987654321,
         "ValuesNotFinite": 7,
         "ConstantVoxels": 0,
+        "ConstantRegions": ["a", "b", "c"],
         "PredictedPeakMiB": 50.1,
         "MeasuredPeakMiB": 48.25,
         "Seconds": 1.5,
@@ -54,7 +55,7 @@ def names(study):
 
 def test_an_image_that_is_done(study):
     row = summarise_image("one", save_results(study, "one"), study / "none.log")
-    assert row == StudyRow("one", "done", 20, 2.5, 2, 1, 0.987654321, 7, 0, 50.1, 48.25, 1.5)
+    assert row == StudyRow("one", "done", 20, 2.5, 2, 1, 0.987654321, 7, 0, 3, 50.1, 48.25, 1.5)
 
 
 def test_an_image_that_is_to_be_made_again(study):
@@ -87,8 +88,8 @@ def test_a_file_that_is_no_sidecar(study, text):
     [
         (None, "not begun"),
         ("INFO: begun\nERROR: first\nERROR: a.nii.gz ends early; copy it.\n", "a.nii.gz ends early; copy it."),
-        ("INFO: begun\nTerminated\n", "ended without a word, see {}"),
-        ("", "ended without a word, see {}"),
+        ("INFO: begun\nTerminated\n", "ended without a word, as when memory runs out and the kernel kills it, see {}"),
+        ("", "ended without a word, as when memory runs out and the kernel kills it, see {}"),
     ],
 )
 def test_the_last_words_of_a_log(tmp_path, log, reason):

@@ -53,6 +53,7 @@ def tables(text):
     return found
 
 
+@pytest.mark.slow
 def test_files(report):
     assert sorted(path.name for path in report.iterdir()) == [f"benchmark.{x}" for x in ("json", "md", "png", "svg")]
     assert (report / "benchmark.png").read_bytes().startswith(b"\x89PNG")
@@ -60,6 +61,7 @@ def test_files(report):
     assert all(name in drawn for name in STRATEGIES)
 
 
+@pytest.mark.slow
 def test_raw_figures(results):
     assert results["quick"] is True
     assert results["image"]["n_volumes"] == 24
@@ -76,12 +78,14 @@ def test_raw_figures(results):
     assert [row["n_volumes"] for row in results["growth"][:3]] == [24, 48, 72]
 
 
+@pytest.mark.slow
 def test_results_are_the_same_for_all_strategies(results):
     compared = {row["name"]: row["identical"] for row in results["strategies"] if row["name"] in STRATEGIES}
     assert compared == dict.fromkeys(STRATEGIES, True)
     assert results["cleaning"][1]["identical"] is True
 
 
+@pytest.mark.slow
 def test_studies_are_what_they_should_be(results):
     identical = {
         row["name"]: row["identical"]
@@ -102,6 +106,7 @@ def test_studies_are_what_they_should_be(results):
     } - {"compare_memory"}  # the head node's own
 
 
+@pytest.mark.slow
 def test_report(report, results):
     text = (report / "benchmark.md").read_text()
     assert "![" in text
@@ -120,6 +125,7 @@ def test_report(report, results):
         assert {len(row) for row in rows} == {len(rows[0])}, heading
 
 
+@pytest.mark.slow
 def test_nothing_tells_of_the_machine_but_its_kind(report):
     for ending in ("json", "md", "svg"):
         text = (report / f"benchmark.{ending}").read_text()
@@ -137,6 +143,7 @@ def test_no_library_is_shared_with_what_is_measured():
     assert not [name for name in ("numpy", "scipy", "nibabel", "pandas", "matplotlib", "isal") if f"'{name}'" in loaded]
 
 
+@pytest.mark.slow
 def test_report_can_be_written_anew(report):
     before = {path.name: path.read_bytes() for path in report.iterdir()}
     for name in set(before) - {"benchmark.json"}:

@@ -120,6 +120,7 @@ def plans_of_scales(tmp_path_factory):
     return side_by_side(of_scale, SCALES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("atlas", "scale"), list(SCALES))
 def test_scales_and_single_strategies(plans_of_scales, atlas, scale):
     jobs = plans_of_scales[atlas, scale]
@@ -194,10 +195,10 @@ CLEANING = {
             "high_pass": 0.01,
             "t_r": 2.5,
             "confounds": True,
-            "confound_columns": ["csf", "motion-*", "compcor[1-3]", "my column's"],
+            "confound_columns": ["csf", "motion-*", "compcor[1-3]", "[g']lobal"],
         },
         "--detrend --standardize psc --low-pass 0.1 --high-pass 0.01 --t-r 2.5 "
-        "--confound-columns csf 'motion-*' 'compcor[1-3]' 'my column'\"'\"'s'",
+        "--confound-columns csf 'motion-*' 'compcor[1-3]' \"[g']lobal\" --unmatched-patterns warn",
         True,
         True,
     ),
@@ -329,7 +330,7 @@ def test_a_study_of_a_sample(tmp_path):
         confounds = f"resources/simulated/{adhd.confounds_path(subject)}"
         assert options == shlex.split(
             "--statistics median mean --save-voxels --detrend --confound-columns csf 'motion-*' --no-per-run "
-            f"--confounds {confounds} --memory-shortage warn"
+            f"--unmatched-patterns warn --confounds {confounds} --memory-shortage warn"
         )
         assert job.details["threads"] == "1" if "threads" in job.details else True
     assert "--regions '[30, 3]'" in only(by_file, "place_atlas").command

@@ -182,6 +182,7 @@ def test_ctrl_c(folder, undisturbed):
     assert_complete(folder, ended, strategy, undisturbed)
 
 
+@pytest.mark.slow
 def test_sigint_to_snakemake_alone(folder, undisturbed):
     """Snakemake waits for what runs and starts nothing else; it does not trust what came of it."""
     strategy = "shared_memory"
@@ -196,16 +197,15 @@ def test_sigint_to_snakemake_alone(folder, undisturbed):
 
 
 def test_sigkill_to_snakemake(folder, undisturbed):
-    """The extraction goes on as an orphan, to its end; until then, and until it is unlocked, the folder is locked."""
+    """Its jobs end with it, here by force, since this one is stopped; and the folder is locked until it is unlocked."""
     strategy = "shared_memory"
-    with stopped(folder, strategy) as (run, extraction):
+    with stopped(folder, strategy) as (run, _):
         run.kill()
         run.wait()
         ended = snakemake(folder, "--rerun-incomplete", config=config(strategy))
         assert ended.status == 1
         assert "Directory cannot be locked" in ended.output
-        extraction.resume()
-        finish(run)
+    assert results_of(folder, strategy) == set()
     assert snakemake(folder, "--unlock", config=config(strategy)).status == 0
     ended = snakemake(folder, config=config(strategy))
     assert ended.status == 1
@@ -214,6 +214,7 @@ def test_sigkill_to_snakemake(folder, undisturbed):
     assert_complete(folder, ended, strategy, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", list(FIND_SHARED))
 def test_sigkill_to_the_extraction(folder, undisturbed, strategy):
     """What the out-of-memory killer does: the job fails and tells how much memory there was."""

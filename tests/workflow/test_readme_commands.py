@@ -150,6 +150,7 @@ def test_there_are_commands_to_run():
     assert all(f"{CHECKOUT}/Snakefile" in command for command in ALL_COMMANDS if "--configfile" in command)
 
 
+@pytest.mark.slow
 def test_commands_in_the_checkout(project):
     for command in COMMANDS:
         if CHECKOUT in command:
@@ -209,6 +210,7 @@ def test_the_table_as_pandas_reads_it(project, study, monkeypatch):
     np.testing.assert_array_equal(regions.to_numpy(np.float32), expected.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_the_other_configs_and_tables(project, study):
     """More statistics and every voxel; a table that was written by hand."""
     [command] = [command for command in COMMANDS if "--keep-going" in command]

@@ -32,6 +32,7 @@ def inputs(tmp_path, shared_data, run):
     return {"dataset": table, "atlas": "basc", "data_dir": tmp_path / "nilearn"}
 
 
+@pytest.mark.slow
 def test_all_strategies_give_what_nifti_masker_gives(tmp_path, run, inputs):
     ended = snakemake(tmp_path / "work", config={**inputs, "regions": N_REGIONS, "n_jobs": 2})
     assert ended.status == 0, ended.output

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import math
 import os
 import shlex
@@ -20,14 +21,25 @@ sys.path.insert(0, str(SCRIPTS))
 
 from roistream.command_line import options_of
 from roistream.errors import UserError
+from roistream.lifetime import this_process
+from roistream.outputs import check_writable
 from roistream.provenance import code_digest
 from roistream.samples import adhd
 from roistream.strategies import STRATEGIES as REGISTRY
 from roistream.study import derivatives
 from roistream.study.plan import SAMPLES, make_plan
 
-# With this variable set, a script would not find the library beside it.
-shell.prefix("set -euo pipefail; unset PYTHONSAFEPATH; ")
+# Short, for Snakemake repeats it with each failure; and a brace would be a placeholder.
+shell.prefix(
+    f"source {shlex.quote(str(ROOT / 'workflow/job.sh'))} {this_process()}; ".replace("{", "{{").replace("}", "}}")
+)
+# Snakemake's log may lie on the disk of which a job has just said that it is full.
+logging.raiseExceptions = False
+
+if workflow.is_main_process and not logging.getLogger("roistream").handlers:
+    told = logging.StreamHandler()
+    told.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.getLogger("roistream").addHandler(told)
 
 
 @contextmanager
@@ -110,7 +122,7 @@ def cleaning_options(wildcards):
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = {**PLAN.cleaning_options(), "confounds": confounds_of(wildcards)}
+    options = {**PLAN.cleaning_options(wildcards.image), "confounds": confounds_of(wildcards)}
     if options.pop("per_run", True):
         options["runs"] = run_table_of(wildcards)
     else:
@@ -124,7 +136,7 @@ def timeseries_options(wildcards):
         {
             "statistics": PLAN.config["statistics"],
             "save_voxels": PLAN.config["save_voxels"] or None,
-            **PLAN.cleaning_options(),
+            **PLAN.cleaning_options(wildcards.image),
             "confounds": confounds_of(wildcards) or None,
             "memory_shortage": PLAN.config["memory_shortage"],
         }
@@ -251,6 +263,8 @@ def digest_of(script):
 
 
 with users_mistakes():
+    if workflow.is_main_process:
+        check_writable([".", "results", "derivatives", derivatives.FOLDER, "resources", "logs"])
     PLAN = make_plan(config, {name: schema(name) for name in ("config", "runs")}, check=workflow.is_main_process)
     NAMES, STRATEGIES = PLAN.names, PLAN.strategies
 

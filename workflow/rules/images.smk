@@ -56,10 +56,11 @@ rule concatenate_runs:
         program=program("concatenate_runs.py"),
         # Snakemake looks at the set of inputs only; here their order matters.
         runs=lambda wildcards: [str(run.path) for run in PLAN.runs_of(wildcards.image)],
+        time=lambda wildcards: options_of(PLAN.time_options(wildcards.image)),
         code=code_of("concatenate_runs.py"),
     shell:
         "{params.program} --runs {params.runs:q} --image {output.image:q}"
-        " --run-lengths {output.run_lengths:q} --log {log:q}"
+        " --run-lengths {output.run_lengths:q} {params.time} --log {log:q}"
 
 
 rule decompress_image:

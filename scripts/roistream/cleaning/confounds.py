@@ -4,22 +4,48 @@ Confounds are numbers, all of them: where one is missing there is one policy, th
 error for everything else (`read_confounds`).
 """
 
-import csv
 import difflib
 import logging
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
 from roistream.errors import UserError
+from roistream.tables import SEPARATOR_NAMES, Table, count_rows, read_table
 
 logger = logging.getLogger("roistream")
 
+ADVICE = "check the path"
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
-def read_confounds(paths: Sequence[Path], columns: Sequence[str] | None = None) -> list[np.ndarray]:
+
+@dataclass(frozen=True)
+class Confounds:
+    """The confounds of one run.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        Their table.
+    names : list of str
+        The columns that are used, in order; there may be none.
+    values : numpy.ndarray
+        float64, ``(n_rows, n_confounds)``.
+    """
+
+    path: Path
+    names: list[str]
+    values: np.ndarray
+
+
+def read_confounds(
+    paths: Sequence[Path], columns: Sequence[str] | None = None, unmatched: str = "error"
+) -> list[Confounds]:
     """Read the confounds of all runs.
 
     Missing are values that are empty, ``n/a`` or ``NaN``. What a table of fMRIPrep lacks in its first row only (a
@@ -30,51 +56,36 @@ def read_confounds(paths: Sequence[Path], columns: Sequence[str] | None = None) 
     Parameters
     ----------
     paths : sequence of path
-        Tables with a header, separated by tabs or commas.
+        Tables with a header, see `roistream.tables.read_table`.
     columns : sequence of str, optional
-        The columns to use, by name or pattern, see `select_columns`; by default all. They must be the same in all tables.
+        The columns to use, by name or pattern, see `select_columns`; by default all that a table has. What a pattern
+        matches, each table may have other columns.
+    unmatched : {"error", "warn"}
+        What to do with a pattern that matches no column of any table: other images of a study may have such columns.
 
     Returns
     -------
-    list of numpy.ndarray
-        float64, ``(n_rows, n_confounds)``, one for each table.
+    list of Confounds
+        One for each table.
 
     Raises
     ------
     UserError
-        A table is missing, a column is not in it or its columns differ from the first one's, or a value is missing or no
-        finite number; names file, line and column.
+        A table is missing, a column is not in it, or a value is missing or no finite number; names file, line and column.
     """
-    tables: list[np.ndarray] = []
-    names: list[str] = []
-    filled: list[str] = []
-    for path in paths:
-        header, rows = parse_confounds(path)
-        positions = select_columns(header, columns, path)
-        selected = [header[position] for position in positions]
-        if tables and selected != names:
+    tables = [parse_confounds(path) for path in paths]
+    found = [take_columns(table, columns) for table in tables]
+    if tables and (patterns := unmatched_patterns([table.columns for table in tables], columns)):
+        pattern, header = patterns[0], tables[0].columns
+        listed = ", ".join(map(str, paths))
+        if unmatched == "error":
             raise UserError(
-                f"The confounds {path} have other columns than {paths[0]}; give the same for all runs, "
-                "or choose those that all have by confound_columns."
+                f"confound_columns: {pattern!r} matches no column of the confounds {listed}; {hint(pattern, header)}"
             )
-        names = selected
-        for number, row in enumerate(rows, start=2):
-            if len(row) != len(header):
-                raise UserError(
-                    f"The confounds {path}, line {number}: {len(header)} columns expected, found {len(row)}; repair the table."
-                )
-        values = [[row[position].strip() for position in positions] for row in rows]
-        if len(values) > 1:
-            for column, (first, second) in enumerate(zip(*values[:2], strict=True)):
-                if is_missing(first) and not is_missing(second):
-                    values[0][column] = second
-                    filled.append(names[column])
-        table = [
-            [as_number(value, path, line, name) for value, name in zip(row, names, strict=True)]
-            for line, row in enumerate(values, start=2)
-        ]
-        tables.append(np.array(table, np.float64).reshape(len(table), len(names)))
-    if filled:
+        logger.warning("No column of the confounds %s matches %s.", listed, ", ".join(patterns))
+    if numbered := [table.path for table in tables if table.row_numbers]:
+        logger.info("The unnamed column of row numbers is no confound, in %d table(s): %s.", len(numbered), numbered[0])
+    if filled := [name for confounds, names in found for name in names]:
         distinct = list(dict.fromkeys(filled))
         logger.info(
             "Confounds: %d value(s) missing in the first row of %d table(s) taken from the second row, in %d column(s): %s.",
@@ -83,34 +94,75 @@ def read_confounds(paths: Sequence[Path], columns: Sequence[str] | None = None) 
             len(distinct),
             ", ".join(distinct),
         )
-    return tables
+    return [confounds for confounds, _ in found]
 
 
-def parse_confounds(path: Path, header_only: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Split a table of confounds into its header and its rows, as text; empty lines at its end are no rows."""
-    try:
-        with Path(path).open(encoding="utf-8-sig") as stream:
-            text = stream.readline() if header_only else stream.read()
-        lines = text.rstrip("\n").split("\n")
-        separator = "\t" if "\t" in lines[0] else ","
-        # An empty line of a single column is a missing value, which the csv module would give as no value at all.
-        header, *rows = [row or [""] for row in csv.reader(lines, delimiter=separator, strict=True)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"The confounds {path} cannot be read ({error}); check the path.") from error
-    return [name.strip() for name in header], rows
+def parse_confounds(path: Path) -> Table:
+    """Read a table of confounds, as text."""
+    return read_table(path, f"The table of confounds {path}", ADVICE)
 
 
 def count_confounds(path: Path) -> int:
     """Count the rows that `parse_confounds` would give, in a fraction of the time."""
+    return count_rows(path, f"The table of confounds {path}", ADVICE)
+
+
+def take_columns(table: Table, columns: Sequence[str] | None) -> tuple[Confounds, list[str]]:
+    """Make numbers of the columns that are asked for; name also those whose first value is the second row's."""
+    positions = select_columns(table.columns, columns, table.path)
+    names = [table.columns[position] for position in positions]
+    for line, row in zip(table.lines, table.rows, strict=True):
+        if len(row) != len(table.columns):
+            several = len(row) > len(table.columns) and table.separator == ","
+            raise UserError(
+                f"The confounds {table.path}, line {line}: {len(table.columns)} columns expected, found {len(row)}; "
+                + ("repair the table, or write its numbers without decimal commas." if several else "repair the table.")
+            )
+    values = [[row[position].strip() for position in positions] for row in table.rows]
+    filled = []
+    if len(values) > 1:
+        for column, (first, second) in enumerate(zip(*values[:2], strict=True)):
+            if is_missing(first) and not is_missing(second):
+                values[0][column] = second
+                filled.append(names[column])
     try:
-        lines = Path(path).read_bytes().splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; check the path.") from None
-    except OSError as error:
-        raise UserError(f"The confounds {path} cannot be read ({error}); check the path.") from error
-    while lines and not lines[-1]:
-        lines.pop()
-    return max(0, len(lines) - 1)
+        matrix = np.array([[float(value) for value in row] for row in values], np.float64)
+        plain = np.isfinite(matrix).all() and not any("_" in value for row in values for value in row)
+    except ValueError:
+        plain = False
+    if not plain:
+        raise wrong_values(table, names, values)
+    return Confounds(table.path, names, matrix.reshape(len(values), len(names))), filled
+
+
+def refuse_other_columns(tables: Sequence[Confounds]) -> None:
+    """Refuse confounds of several runs that are not the same, as they must be where the runs are cleaned as one."""
+    if other := next((table for table in tables if table.names != tables[0].names), None):
+        raise UserError(
+            f"The confounds {other.path} have other columns than {tables[0].path}; choose those that all have by "
+            "confound_columns, or clean each run by itself (per_run)."
+        )
+
+
+def wrong_values(table: Table, names: Sequence[str], values: Sequence[Sequence[str]]) -> UserError:
+    """Word which values are no finite numbers: the first of them, and how many more there are."""
+    wrong = [
+        (line, name, value)
+        for line, row in zip(table.lines, values, strict=True)
+        for name, value in zip(names, row, strict=True)
+        if not is_finite(value)
+    ]
+    line, name, value = wrong[0]
+    if DECIMAL_COMMA.fullmatch(value):
+        found = (
+            f"{value!r} has a decimal comma (the columns are separated by {SEPARATOR_NAMES[table.separator]}); "
+            "write numbers with a decimal point"
+        )
+    else:
+        found = "a value is missing" if is_missing(value) else f"{value!r} is no finite number"
+        found += "; fill it in, or choose other columns by confound_columns"
+    more = f" ({len(wrong) - 1} more like it)" if len(wrong) > 1 else ""
+    return UserError(f"The confounds {table.path}, line {line}, column {name!r}: {found}{more}.")
 
 
 def select_columns(header: Sequence[str], columns: Sequence[str] | None, path: str | Path) -> list[int]:
@@ -121,7 +173,8 @@ def select_columns(header: Sequence[str], columns: Sequence[str] | None, path: s
     header : sequence of str
         The names of a table's columns.
     columns : sequence of str or None
-        Names, or shell-style patterns: ``*``, ``?`` and ``[0-4]``, in which case matters. None: all columns.
+        Names, which must be there, or shell-style patterns, which may match nothing: ``*``, ``?`` and ``[0-4]``, in which
+        case matters. None: all columns.
     path : str or path
         What messages call the table.
 
@@ -133,22 +186,46 @@ def select_columns(header: Sequence[str], columns: Sequence[str] | None, path: s
     Raises
     ------
     UserError
-        A name or pattern matches no column, or one that is there twice.
+        A name is not there, or a column that is used has no name or the name of another.
     """
-    if columns is None:
-        return list(range(len(header)))
     selected: dict[str, int] = {}
-    for wanted in columns:
-        found = [wanted] if wanted in header else [name for name in header if fnmatchcase(name, wanted)]
-        if not found:
-            close = difflib.get_close_matches(wanted, header, n=3)
-            hint = f"did you mean {', '.join(close)}?" if close else f"its columns are {shortened(header)}."
-            raise UserError(f"confound_columns: {wanted!r} matches no column of the confounds {path}; {hint}")
+    for wanted in header if columns is None else columns:
+        found = matching(wanted, header) if columns is not None else [wanted]
+        if not found and not is_pattern(wanted):
+            raise UserError(
+                f"confound_columns: {wanted!r} matches no column of the confounds {path}; {hint(wanted, header)}"
+            )
         for name in found:
+            if not name:
+                raise UserError(
+                    f"The confounds {path} have no name for column {header.index(name) + 1}; give it one, or leave it out."
+                )
             if header.count(name) > 1:
                 raise UserError(f"The confounds {path} have the column {name!r} twice; rename or remove one.")
             selected.setdefault(name, header.index(name))
     return list(selected.values())
+
+
+def matching(wanted: str, header: Sequence[str]) -> list[str]:
+    """List the columns that a name or pattern stands for."""
+    return [wanted] if wanted in header else [name for name in header if name and fnmatchcase(name, wanted)]
+
+
+def is_pattern(wanted: str) -> bool:
+    """Tell whether an entry of confound_columns is a pattern."""
+    return any(sign in wanted for sign in "*?[")
+
+
+def unmatched_patterns(headers: Sequence[Sequence[str]], columns: Sequence[str] | None) -> list[str]:
+    """List the patterns that match no column of any table."""
+    patterns = [wanted for wanted in columns or () if is_pattern(wanted)]
+    return [wanted for wanted in patterns if not any(matching(wanted, header) for header in headers)]
+
+
+def hint(wanted: str, header: Sequence[str]) -> str:
+    """Word what may have been meant."""
+    close = difflib.get_close_matches(wanted, header, n=3)
+    return f"did you mean {', '.join(close)}?" if close else f"its columns are {shortened(header)}."
 
 
 def shortened(names: Sequence[str], n: int = 12) -> str:
@@ -161,16 +238,9 @@ def is_missing(value: str) -> bool:
     return value.lower() in ("", "n/a", "nan")
 
 
-def as_number(value: str, path: Path, line: int, column: str) -> float:
-    """Read a finite number, or say where there is none."""
+def is_finite(value: str) -> bool:
+    """Tell whether a text is a finite number, as others than Python write it."""
     try:
-        number = float(value)
+        return math.isfinite(float(value)) and "_" not in value
     except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        found = "a value is missing" if is_missing(value) else f"{value!r} is no finite number"
-        raise UserError(
-            f"The confounds {path}, line {line}, column {column!r}: {found}; fill it in, or choose other columns by "
-            "confound_columns."
-        )
-    return number
+        return False

@@ -1,15 +1,21 @@
 """The options of signal cleaning, what each means, and which are possible for an image."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from roistream.cleaning.confounds import read_confounds
+from roistream.cleaning.confounds import Confounds, read_confounds, refuse_other_columns
+from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_left, tell_confounds
 from roistream.errors import UserError
 from roistream.images.image import Image
-from roistream.images.series import Series
+from roistream.images.repetition_time import RepetitionTime, warn
+from roistream.images.series import Series, repetition_time
+
+logger = logging.getLogger("roistream")
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,17 @@ class Cleaning:
         Cut-off frequencies of a Butterworth filter, in Hz.
     t_r : float, optional
         Repetition time in seconds; needed by the filters.
+    t_r_source : str, optional
+        Where it is from, see `roistream.images.repetition_time.RepetitionTime`.
+    t_r_remarks : tuple of str
+        What is odd about it.
     confounds : numpy.ndarray, optional
-        ``(n_volumes, n_confounds)``, regressed out of every voxel.
+        ``(n_volumes, n_confounds)``, regressed out of every voxel. A run that has fewer than another has zeros in the last
+        columns (see `roistream.cleaning.signals.clean_runs`).
     runs : numpy.ndarray, optional
         ``(n_volumes,)``, the number of each volume's run: runs are cleaned each by itself. None: as one.
+    removals : tuple of Removal
+        What the confounds take from each part that is cleaned by itself.
     """
 
     smoothing_fwhm: float | None = None
@@ -43,14 +56,21 @@ class Cleaning:
     low_pass: float | None = None
     high_pass: float | None = None
     t_r: float | None = None
+    t_r_source: str | None = None
+    t_r_remarks: tuple[str, ...] = ()
     confounds: np.ndarray | None = None
     runs: np.ndarray | None = None
+    removals: tuple[Removal, ...] = ()
 
     @property
     def temporal(self) -> bool:
         """Whether anything is done along time."""
         options = (self.standardize, self.low_pass, self.high_pass, self.confounds)
         return self.detrend or any(option is not None for option in options)
+
+    def part_lengths(self, n_volumes: int) -> list[int]:
+        """List the volumes of each part that is cleaned by itself: of the runs, or of the whole."""
+        return [n_volumes] if self.runs is None else np.bincount(self.runs).tolist()
 
     def parameters(self) -> dict:
         """Give what NiftiMasker and ``nilearn.signal.clean`` have in common, by their names."""
@@ -71,6 +91,7 @@ def prepare_cleaning(
     run_lengths: Sequence[int] | None = None,
     confounds: Sequence[Path] = (),
     confound_columns: Sequence[str] | None = None,
+    unmatched_patterns: str = "error",
 ) -> Cleaning:
     """Fit cleaning options to an image, and check that they are possible for it.
 
@@ -79,13 +100,16 @@ def prepare_cleaning(
     image : Image or Series
         The image to clean.
     options : dict
-        Attributes of `Cleaning` other than `confounds` and `runs`. Without a ``t_r`` the header's is taken.
+        Attributes of `Cleaning` other than `confounds` and `runs`. Without a ``t_r`` that of sidecars or headers is taken; what
+        is odd about it is told.
     run_lengths : sequence of int, optional
         Volumes of each run of a concatenated image, to clean each by itself.
     confounds : sequence of path
         One table for each run, in order, or one for all: TSV or CSV with a header, one row for each volume.
     confound_columns : sequence of str, optional
         The columns to use, by name or pattern, see `roistream.cleaning.confounds.select_columns`; by default all.
+    unmatched_patterns : {"error", "warn"}
+        What to do with a pattern that matches no column of these tables.
 
     Returns
     -------
@@ -97,44 +121,96 @@ def prepare_cleaning(
     UserError
         The options are impossible for this image, or a table does not fit it.
     """
-    t_r = options.get("t_r") or image.t_r
-    options = {**options, "t_r": t_r}
+    time = repetition_time(image.runs, options.get("t_r"), options.get("t_r_source"))
+    warn(time)
+    options = {**options, "t_r": time.seconds, "t_r_source": time.source, "t_r_remarks": time.remarks}
     if confound_columns is not None and not confounds:
         raise UserError("confound_columns chooses columns of the confounds, but no tables of confounds are given.")
-    tables = read_confounds(confounds, confound_columns)
-    matrix = np.concatenate(tables) if tables else None
-    if matrix is not None and len(matrix) != image.n_volumes:
+    tables = read_confounds(confounds, confound_columns, unmatched_patterns)
+    n_rows = [len(table.values) for table in tables]
+    if tables and sum(n_rows) != image.n_volumes:
         listed = ", ".join(map(str, confounds))
         raise UserError(
-            f"The confounds {listed} have {len(matrix)} rows, but {image.path} has {image.n_volumes} volumes."
+            f"The confounds {listed} have {sum(n_rows)} rows, but {image.path} has {image.n_volumes} volumes."
         )
     if run_lengths is not None and sum(run_lengths) != image.n_volumes:
         raise UserError(
             f"The table of runs counts {sum(run_lengths)} volumes, but {image.path} has {image.n_volumes}; "
             "give the runs.tsv written with this image."
         )
-    if run_lengths is not None and len(tables) > 1 and [len(table) for table in tables] != list(run_lengths):
+    if run_lengths is not None and len(tables) > 1 and n_rows != list(run_lengths):
         listed = ", ".join(map(str, confounds))
         raise UserError(
-            f"The confounds {listed} have {', '.join(str(len(table)) for table in tables)} rows, but the runs of {image.path} "
+            f"The confounds {listed} have {', '.join(map(str, n_rows))} rows, but the runs of {image.path} "
             f"have {', '.join(map(str, run_lengths))} volumes; give one table for each run, in the order of the runs."
         )
     several = run_lengths is not None and len(run_lengths) > 1
     runs = np.repeat(np.arange(len(run_lengths)), run_lengths) if several else None
+    matrix = join_confounds(tables, by_run=several)
     cleaning = Cleaning(**options, confounds=matrix, runs=runs)
     shortest = min(run_lengths) if several else image.n_volumes
-    check_filter(cleaning.low_pass, cleaning.high_pass, t_r, shortest, image.path)
+    check_filter(cleaning.low_pass, cleaning.high_pass, time, shortest, image.path)
     if not cleaning.standardize_confounds and matrix is not None and runs is not None:
         # nilearn.signal.clean loses this option on its way to the single run (0.13.1, _process_runs).
         raise UserError(
             "standardize_confounds: false has no effect in nilearn when runs are cleaned each by itself; "
             "leave it out, or set per_run: false."
         )
-    return cleaning
+    if cleaning.standardize and shortest <= 1 + cleaning.detrend:
+        logger.warning(
+            "%s has a run of %d volume(s): nothing is left to standardise, and what comes out is 0 or rounding error.",
+            image.path,
+            shortest,
+        )
+    return replace(cleaning, removals=look_at_parts(tables, run_lengths if several else [image.n_volumes], cleaning))
+
+
+def join_confounds(tables: Sequence[Confounds], by_run: bool) -> np.ndarray | None:
+    """Put the confounds of all runs one below the other; None if there are none.
+
+    Parameters
+    ----------
+    tables : sequence of Confounds
+        One for each run, or one for all.
+    by_run : bool
+        Each run is cleaned by itself, so that each may have confounds of its own. Else all must have the same.
+
+    Raises
+    ------
+    UserError
+        Runs that are cleaned as one have different confounds.
+    """
+    if not by_run:
+        refuse_other_columns(tables)
+    width = max((len(table.names) for table in tables), default=0)
+    if not width:
+        return None
+    return np.concatenate([np.pad(table.values, ((0, 0), (0, width - len(table.names)))) for table in tables])
+
+
+def look_at_parts(tables: Sequence[Confounds], lengths: Sequence[int], cleaning: Cleaning) -> tuple[Removal, ...]:
+    """Find out, and tell, what confounds take from each part of an image that is cleaned by itself, and what of them is nothing.
+
+    Raises
+    ------
+    UserError
+        They leave nothing.
+    """
+    if cleaning.confounds is None:
+        return ()
+    removals, firsts = [], np.cumsum([0, *lengths]).tolist()
+    for number, (first, end) in enumerate(pairwise(firsts)):
+        table = tables[number] if len(tables) == len(lengths) else tables[0]
+        values = cleaning.confounds[first:end, : len(table.names)]
+        removal = look_at_confounds(values, table.names, str(table.path), cleaning.parameters())
+        refuse_nothing_left(removal)
+        removals.append(removal)
+    tell_confounds(removals)
+    return tuple(removals)
 
 
 def check_filter(
-    low_pass: float | None, high_pass: float | None, t_r: float | None, n_volumes: int, image: str | Path
+    low_pass: float | None, high_pass: float | None, time: RepetitionTime, n_volumes: int, image: str | Path
 ) -> None:
     """Refuse a filter that is impossible for a run.
 
@@ -142,8 +218,8 @@ def check_filter(
     ----------
     low_pass, high_pass : float, optional
         Cut-off frequencies in Hz.
-    t_r : float, optional
-        Repetition time in seconds.
+    time : RepetitionTime
+        The run's.
     n_volumes : int
         Volumes of the shortest run.
     image : str or path
@@ -152,17 +228,20 @@ def check_filter(
     Raises
     ------
     UserError
-        No TR, a frequency that the TR does not resolve, or too few volumes.
+        No TR to rely on, a frequency that the TR does not resolve, or too few volumes.
     """
     if low_pass is None and high_pass is None:
         return
-    if t_r is None:
-        raise UserError(f"{image} has no TR in its header, which the filters need; set 't_r' (seconds).")
+    if time.problem:
+        raise UserError(
+            f"{image} cannot be filtered without a TR to rely on: {time.problem}; "
+            "give the right one in seconds, as 't_r' of the cleaning (--t-r) or in the column t_r of the runs table."
+        )
     for name, frequency in (("low_pass", low_pass), ("high_pass", high_pass)):
-        if frequency is not None and frequency >= 0.5 / t_r:
+        if frequency is not None and frequency >= 0.5 / time.seconds:
             raise UserError(
-                f"{name} {frequency} Hz is not below half the sampling rate of {image}, {0.5 / t_r:.4g} Hz at a TR of {t_r} s; "
-                "lower it."
+                f"{name} {frequency} Hz is not below half the sampling rate of {image}, {0.5 / time.seconds:.4g} Hz at a TR of "
+                f"{time.seconds:g} s ({time.source}); lower it."
             )
     if n_volumes <= shortest_filtered(low_pass, high_pass):
         raise UserError(

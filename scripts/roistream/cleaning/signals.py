@@ -15,13 +15,15 @@ nilearn is imported only when there is something to clean: the import takes long
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from roistream.cleaning.options import Cleaning
 from roistream.images.volumes import as_float32
+from roistream.regions.constant import constant_signals
 from roistream.regions.masks import Mask
 
 logger = logging.getLogger("roistream")
@@ -78,7 +80,7 @@ def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
         from nilearn import signal
 
         with filtering_many_at_once():
-            values = signal.clean(values, confounds=cleaning.confounds, **cleaning.parameters())
+            values = clean_runs(signal.clean, values, cleaning)
     return as_float32(values)
 
 
@@ -102,7 +104,37 @@ def clean_signals(signals: np.ndarray, cleaning: Cleaning) -> np.ndarray:
         return signals
     from nilearn import signal
 
-    return signal.clean(signals, confounds=cleaning.confounds, **cleaning.parameters())
+    return clean_runs(signal.clean, signals, cleaning)
+
+
+def clean_runs(
+    clean: Callable[..., np.ndarray], values: np.ndarray, cleaning: Cleaning, options: Mapping[str, Any] | None = None
+) -> np.ndarray:
+    """Clean signals as ``nilearn.signal.clean`` does, which takes runs only if all have the same confounds.
+
+    Where each has its own it is called for each run: the bits are those of the run alone.
+
+    Parameters
+    ----------
+    clean : callable
+        ``nilearn.signal.clean``.
+    values : numpy.ndarray
+        ``(n_volumes, n_signals)``.
+    cleaning : Cleaning
+        What is to be done.
+    options : mapping, optional
+        How `clean` has been called by somebody else for this cleaning.
+    """
+    options = options or {"confounds": cleaning.confounds, **cleaning.parameters()}
+    widths = [len(removal.names) for removal in cleaning.removals]
+    if cleaning.runs is None or len(set(widths)) < 2:
+        return clean(values, **options)
+    cleaned = []
+    for run, width in enumerate(widths):
+        inside = cleaning.runs == run
+        own = np.ascontiguousarray(cleaning.confounds[inside, :width]) if width else None
+        cleaned.append(clean(values[inside], **{**options, "confounds": own, "runs": None}))
+    return np.vstack(cleaned)
 
 
 @contextmanager
@@ -132,7 +164,7 @@ def filtering_many_at_once() -> Iterator[None]:
         signal.butterworth = butterworth
 
 
-def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
     """Turn the values of one region into its time series.
 
     Parameters
@@ -148,9 +180,18 @@ def region_time_series(values: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarr
         float32, C order, ``(n_volumes, n_voxels)``.
     n_not_finite : int
         Values that were not finite and have been set to 0 beforehand.
+    n_constant : int
+        Voxels that are constant over a run.
     """
     values, not_finite = finite_values(values)
-    return clean_time_series(values, cleaning), 0 if not_finite is None else int(np.count_nonzero(not_finite))
+    n_constant = count_constant(values, cleaning)
+    n_not_finite = 0 if not_finite is None else int(np.count_nonzero(not_finite))
+    return clean_time_series(values, cleaning), n_not_finite, n_constant
+
+
+def count_constant(values: np.ndarray, cleaning: Cleaning) -> int:
+    """Count the columns of ``(n_volumes, n_voxels)`` that are constant over a part that is cleaned by itself."""
+    return int(np.count_nonzero(constant_signals(values, cleaning.part_lengths(len(values)))))
 
 
 def report_not_finite(mask: Mask, n_not_finite: int, n_values: int) -> None:
@@ -159,10 +200,35 @@ def report_not_finite(mask: Mask, n_not_finite: int, n_values: int) -> None:
         logger.warning("%s: %d of %d values were not finite and count as 0.", mask.title, n_not_finite, n_values)
 
 
-def collect(results: Iterable[tuple[np.ndarray, int]], masks: Sequence[Mask]) -> list[np.ndarray]:
-    """Keep the time series of `region_time_series` and report what was not finite in them."""
+def report_constant(mask: Mask, n_constant: int, cleaning: Cleaning) -> None:
+    """Tell how many voxels of a region are constant over a run, and keep their number."""
+    mask.seen["n_constant_voxels"] = n_constant
+    if n_constant:
+        logger.warning(
+            "%s: %d of %d voxels are constant over a run%s.",
+            mask.title,
+            n_constant,
+            mask.voxels.size,
+            outcome(cleaning),
+        )
+
+
+def outcome(cleaning: Cleaning) -> str:
+    """Word what becomes of a signal that is constant."""
+    if not cleaning.temporal:
+        return ""
+    if cleaning.detrend or cleaning.confounds is not None or cleaning.low_pass or cleaning.high_pass:
+        return "; what cleaning makes of that is 0 or rounding error" + (", scaled up" if cleaning.standardize else "")
+    return "; what cleaning makes of that is 0"
+
+
+def collect(
+    results: Iterable[tuple[np.ndarray, int, int]], masks: Sequence[Mask], cleaning: Cleaning
+) -> list[np.ndarray]:
+    """Keep the time series of `region_time_series` and report what was odd in them."""
     arrays = []
-    for (array, n_not_finite), mask in zip(results, masks, strict=True):
+    for (array, n_not_finite, n_constant), mask in zip(results, masks, strict=True):
         report_not_finite(mask, n_not_finite, array.size)
+        report_constant(mask, n_constant, cleaning)
         arrays.append(array)
     return arrays

@@ -14,15 +14,13 @@ import numpy as np
 
 from roistream.images.files import SIZES_OF_HEADERS, content
 from roistream.images.place import find_place
+from roistream.images.repetition_time import Statement, header_says
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
 
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 """NIfTI's codes of the types that are real numbers of at most 8 bytes."""
-
-SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
-"""NIfTI's codes of time units; most tools read an unset unit as seconds, nilearn among them."""
 
 MAX_BYTES = 540
 """Length of the longer header, NIfTI-2's."""
@@ -75,9 +73,9 @@ class NiftiHeader:
     oriented : bool
         Whether the header says where the image lies; else the affine is a guess.
     remarks : tuple of str
-        What is odd about it.
-    t_r : float or None
-        Repetition time in seconds; None where it is unset.
+        What is odd about its place.
+    time : Statement
+        What it says of the repetition time.
     """
 
     start: bytes
@@ -89,7 +87,7 @@ class NiftiHeader:
     affine: np.ndarray
     oriented: bool
     remarks: tuple[str, ...]
-    t_r: float | None
+    time: Statement
 
 
 @lru_cache(maxsize=8)
@@ -149,7 +147,7 @@ def parse_header(start: bytes) -> NiftiHeader:
         place.affine,
         place.oriented,
         place.remarks,
-        repetition_time(dim[0], pixdim[4], read(*version.units)[0]),
+        header_says(dim[0], pixdim[4], read(*version.units)[0]),
     )
 
 
@@ -162,14 +160,6 @@ def find_magic(start: bytes) -> bytes:
     if start[:4] in SIZES_OF_HEADERS:
         kind = "the beginning of one" if len(start) < 348 else "something like it, as of Analyze 7.5; convert it"
     raise ValueError(f"it is not NIfTI, it is {kind}")
-
-
-def repetition_time(n_axes: int, step: float, units: int) -> float | None:
-    """Read the TR in seconds from the step along the 4th axis and the code of the units."""
-    if n_axes < 4 or not np.isfinite(step) or step <= 0:
-        return None
-    # The shortest decimal that is this float32: a TR of 2.52 s is stored as 2.5199999809….
-    return float(str(np.float32(step))) * SECONDS_PER_UNIT.get(units & 0x38, 1.0)
 
 
 def as_nibabel(start: bytes) -> "Nifti1Header":

@@ -109,8 +109,8 @@ class Image:
 
     @property
     def t_r(self) -> float | None:
-        """Repetition time in seconds; None where the header says nothing."""
-        return self.header.t_r
+        """Repetition time in seconds as the header says it; see `roistream.images.repetition_time` for other sources."""
+        return self.header.time.seconds
 
     @property
     def mib(self) -> float:

@@ -19,11 +19,13 @@ import numpy as np
 from roistream.errors import UserError
 from roistream.images.grids import corner_distance, same_grid
 from roistream.images.image import Image, describe
+from roistream.images.repetition_time import RepetitionTime, join, said_by_somebody, settle
+from roistream.images.sidecars import Sidecars
 
 
 @dataclass(frozen=True)
 class Series:
-    """Files of one grid and TR, known from their headers alone.
+    """Files of one grid, known from their headers alone.
 
     Attributes
     ----------
@@ -74,11 +76,6 @@ class Series:
             f"{paths[0]}{f' and {len(paths) - 1} other file(s)' if paths[1:] else ''}: {remark}"
             for remark, paths in files.items()
         )
-
-    @property
-    def t_r(self) -> float | None:
-        """Repetition time in seconds, the first 4D file's; None where it says nothing."""
-        return next((run.t_r for run in self.runs if not run.is_volume), None)
 
     @cached_property
     def mib(self) -> float:
@@ -164,10 +161,9 @@ def check_runs_fit(runs: Sequence[Image]) -> None:
     Raises
     ------
     UserError
-        A run's grid, affine or TR differs from the first one's (a 3D file has no TR); names both files and the difference.
+        A run's grid or affine differs from the first one's; names both files and the difference.
     """
     first = runs[0]
-    first_timed = next((run for run in runs if not run.is_volume), first)
     for run in runs[1:]:
         if run.grid != first.grid:
             difference = f"the grid {run.grid} against {first.grid}"
@@ -175,8 +171,6 @@ def check_runs_fit(runs: Sequence[Image]) -> None:
             apart = corner_distance(first.grid, first.affine, run.affine)
             bare = "" if run.oriented and first.oriented else " (without an orientation code its place is a guess)"
             difference = f"another affine, by {apart:.3g} voxels at a corner{bare}"
-        elif not run.is_volume and differs(run.t_r, first_timed.t_r):
-            first, difference = first_timed, f"TR {tell_t_r(run)} against {tell_t_r(first_timed)}"
         else:
             continue
         raise UserError(
@@ -184,11 +178,22 @@ def check_runs_fit(runs: Sequence[Image]) -> None:
         )
 
 
-def differs(t_r: float | None, other: float | None) -> bool:
-    """Tell whether two TRs are not the same; one that is unset is only the same as another."""
-    return (t_r is None) != (other is None) or abs((t_r or 0) - (other or 0)) > 1e-4
+def repetition_time(files: Sequence[Image], t_r: float | None = None, source: str | None = None) -> RepetitionTime:
+    """Find the TR of an image.
 
+    Parameters
+    ----------
+    files : sequence of Image
+        Its runs, or 3D volumes of them.
+    t_r : float, optional
+        What somebody says, in seconds; it wins over sidecars and headers.
+    source : str, optional
+        Who says so; by default the option ``t_r``.
 
-def tell_t_r(run: Image) -> str:
-    """Word a run's TR."""
-    return "unset" if run.t_r is None else f"{run.t_r} s"
+    Raises
+    ------
+    UserError
+        `t_r` is none, or two runs have different ones.
+    """
+    given, sidecars = said_by_somebody(t_r, source), Sidecars()
+    return join([(file.path, settle(given, sidecars.say(file.path), file.header.time)) for file in files])

@@ -14,10 +14,10 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO
 
 import memory_profiler
 import psutil
@@ -27,20 +27,18 @@ from roistream.errors import UserError
 logger = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Seconds to wait, then the signal to whoever is left. The first wait is there because a terminal's Ctrl-C and most
-# batch systems signal the whole tree themselves: a second signal at once could hit a program amid its clean-up.
+# Seconds to wait, then the signal to whoever is left. At first only a wait: a terminal's Ctrl-C and most batch systems
+# signal the whole tree themselves, and a second signal could hit a program amid its clean-up.
 _ENDING = ((1.0, signal.SIGTERM), (4.0, signal.SIGKILL))
 
-# Reads two lines: the id of the tree's root, and a farewell. The end of the pipe without a farewell means that the
-# measuring process died, however it died. The tree is frozen from the root down before anything is killed: who is
-# frozen forks no more, and the children of the dead cannot be found. A death signal (PR_SET_PDEATHSIG) would reach
-# the root alone.
+# Reads two lines: the mark of a tree, and a farewell. Without a farewell the measuring process died, however it died: all
+# that bear the mark are killed until none is found, as some may start others meanwhile. PR_SET_PDEATHSIG would reach the
+# root alone.
 _GUARD = """
-freeze() {
-    kill -STOP "$1" && tree="$tree $1"
-    for child in $(cat /proc/"$1"/task/*/children); do freeze "$child"; done
-}
-read -r root && ! read -r farewell && freeze "$root" && kill -KILL $tree
+read -r mark && ! read -r farewell || exit 0
+while marked=$(grep -lsz "^$mark=" /proc/[0-9]*/environ); [ "$marked" ]; do
+    for path in $marked; do path=${path#/proc/}; kill -KILL "${path%/environ}"; done
+done
 """
 
 
@@ -112,15 +110,15 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
     The tree is the command and the descendants that can be reached from it. Its standard streams are those of the
     caller. SIGTERM and SIGINT to the measuring process end the whole tree: after one second SIGTERM to whoever is
     left, after four more SIGKILL. If the measuring process dies, even by SIGKILL, the tree is killed. What a command
-    that was killed leaves running is ended too.
+    that was killed leaves running is ended too: a variable in its environment marks it, as the children of the dead
+    cannot be found otherwise.
 
     Parameters
     ----------
     command : sequence of str
         The program, looked up on ``PATH``, and its arguments.
     interval_s : float, default=0.05
-        Pause between samples in seconds. It lasts at least as long as the sample before it took (13 ms per GiB of
-        RSS were measured), so that looking takes no more than half of one core.
+        Pause between samples in seconds; at least as long as the sample before it took (13 ms per GiB of RSS).
 
     Returns
     -------
@@ -134,15 +132,15 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
     UserError
         If the system is not Linux.
     """
-    if not sys.platform.startswith("linux"):
+    if sys.platform != "linux":
         raise UserError(f"Memory can be measured on Linux only; {sys.platform} does not tell the PSS of a process.")
     shm_before_mib = _shm_used_mib()
     samples: list[Sample] = []
     stopped_by = None
-    with _guard() as guard:
+    mark = f"ROISTREAM_MEASURED_{uuid.uuid4().hex}"
+    with _guard(mark):
         start_s = awake_s = time.monotonic()
-        process = _start(command)
-        guard.write(f"{process.pid}\n".encode())
+        process = _start(command, mark)
         root = psutil.Process(process.pid)
         # Just started it has no children: a short program is not kept waiting for the list of all processes.
         tree = [root]
@@ -159,29 +157,26 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
                     # The children of a root that has ended meanwhile cannot be found; keep those known.
                     tree = found if process.poll() is None else tree
                 elif received.si_signo in _STOP_SIGNALS:
-                    # Any other number than SIGCHLD's is none: Python makes it up when this process is stopped and continued
-                    # (Ctrl-Z, a scheduler that suspends jobs) and its time is over.
+                    # Other numbers are none: Python makes them up when this process is stopped and continued (Ctrl-Z).
                     stopped_by = received.si_signo
-                    _end(tree)
+                    _end(tree, mark)
             wall_s = time.monotonic() - start_s
             if process.returncode < 0:
-                _end(tree)
-            # A request to stop often comes twice (the program timeout, an impatient user); the answer is under way.
+                _end(tree, mark)
             while stopped_by and signal.sigtimedwait(signals, 0):
-                pass
+                pass  # A request to stop often comes twice (the program timeout, an impatient user).
     ended_by = stopped_by or max(0, -process.returncode)
     return Measurement(tuple(samples), wall_s, 128 + ended_by if ended_by else process.returncode)
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen:
+def _start(command: Sequence[str], mark: str) -> subprocess.Popen:
     """Start `command`; when this returns it has replaced the copy of the calling program that forking makes."""
     try:
-        return subprocess.Popen(command)
+        return subprocess.Popen(command, env=os.environ | {mark: "1"})
     except FileNotFoundError:
         raise CommandStartError(f"The command '{command[0]}' was not found; check its name and PATH.", 127) from None
     except OSError as error:
-        message = f"The command '{command[0]}' cannot be executed: {error.strerror}."
-        raise CommandStartError(message, 126) from None
+        raise CommandStartError(f"The command '{command[0]}' cannot be executed: {error.strerror}.", 126) from None
 
 
 def _tree_memory_mib(tree: list[psutil.Process]) -> tuple[float, float] | None:
@@ -245,8 +240,8 @@ def _shm_used_mib() -> float:
 
 
 @contextmanager
-def _guard() -> Iterator[IO[bytes]]:
-    """Give the pipe on which a watching process is told the root of a tree, which it kills unless this ends well."""
+def _guard(mark: str) -> Iterator[None]:
+    """Let a process watch this one, and kill all that bear `mark` unless this ends well."""
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD],
         bufsize=0,
@@ -256,7 +251,8 @@ def _guard() -> Iterator[IO[bytes]]:
         start_new_session=True,  # out of reach of what is sent to the group of the measuring process
     )
     try:
-        yield guard.stdin
+        guard.stdin.write(f"{mark}\n".encode())
+        yield
         with suppress(BrokenPipeError):
             guard.stdin.write(b"farewell\n")
     finally:
@@ -275,22 +271,30 @@ def _held_back(*signals: signal.Signals) -> Iterator[set[signal.Signals]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end(processes: Iterable[psutil.Process]) -> None:
-    """Let `processes` and their descendants end, by force if need be; parents first, as some replace lost children."""
+def _end(tree: Iterable[psutil.Process], mark: str) -> None:
+    """Let `tree` and all that bear `mark` end, by force if need be; parents first, as some replace lost children."""
     for patience_s, number in _ENDING:
         deadline_s = time.monotonic() + patience_s
-        while (processes := _living(processes)) and time.monotonic() < deadline_s:
+        while (tree := _living([*tree, *_marked(mark)])) and time.monotonic() < deadline_s:
             time.sleep(0.05)
-        for process in processes:
+        for process in tree:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
 
 def _living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     """Give those of `processes` that have not ended, and their descendants, each parent before its children."""
-    living: dict[psutil.Process, None] = {}
+    living = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if _status(process) != psutil.STATUS_ZOMBIE:
-                living |= dict.fromkeys([process, *process.children(recursive=True)])
-    return list(living)
+                living += [process, *process.children(recursive=True)]
+    return list(dict.fromkeys(living))
+
+
+def _marked(mark: str) -> Iterator[psutil.Process]:
+    """Find the processes in whose environment `mark` is, also those whose parents are gone."""
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if mark in process.environ():
+                yield process

@@ -54,11 +54,14 @@ def predict_timeseries_mib(
     # The atlas as it is read; the voxels picked from a block, and what is noted of each of them.
     atlas = 14 * voxels
     picked = LABELLED * (block + 35 * voxels)
-    signals = source.n_volumes * n_regions * 8 / MIB
+    values = source.n_volumes * n_regions / MIB
+    signals = values * (4 if source.dtype == "float32" else 8)
     program = WITH_IMAGE if smooths else WITH_NIBABEL if scales else WITH_NUMPY
     peak = program + reading + atlas + picked + n_statistics * signals
-    # nilearn comes into memory when the pass is over, and makes some copies of the signals of one statistic.
-    cleaned = max(program, WITH_SIGNAL if filters else 0) + (n_statistics + (6 if filters else 2)) * signals
-    if save_voxels and filters:
-        cleaned += 2 * CLEANED_MIB + 4 * FILTER_BYTES / MIB
-    return RESIDENT + max(peak, cleaned)
+    if filters:
+        # nilearn comes into memory when the pass is over, and makes some copies of the signals of one statistic.
+        cleaned = max(program, WITH_SIGNAL) + n_statistics * signals + 6 * 8 * values
+        if save_voxels:
+            cleaned += 2 * CLEANED_MIB + 4 * FILTER_BYTES / MIB
+        peak = max(peak, cleaned)
+    return RESIDENT + peak

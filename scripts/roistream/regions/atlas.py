@@ -1,6 +1,5 @@
-"""Label images and the tables that name their labels."""
+"""Label images, and which of their labels are asked for."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,43 +105,6 @@ def read_labels(path: str | Path) -> list[int]:
     """List the labels of an atlas in ascending order, without the background."""
     present = np.unique(read_atlas(path)[0])
     return [int(label) for label in present if label != 0]
-
-
-def read_label_names(path: str | Path) -> dict[int, str]:
-    """Read a table of labels, in its order.
-
-    Parameters
-    ----------
-    path : path
-        TSV with columns ``index`` and ``name`` (BIDS's ``dseg.tsv``); further columns are ignored, index 0 too.
-
-    Raises
-    ------
-    UserError
-        The file is no such table, an index is no whole number, or an index or name occurs twice.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path} does not exist; check the config key 'atlas_labels'.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, delimiter="\t", strict=True)
-            columns = tuple(reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(f"{path} is not readable as tab-separated text ({error}); save it as TSV in UTF-8.") from error
-    missing = {"index", "name"} - set(columns)
-    if missing:
-        raise UserError(f"{path} lacks the column {min(missing)!r}; atlas_labels is a TSV with columns index and name.")
-    names: dict[int, str] = {}
-    for line, row in rows:
-        index, name = row["index"] or "", (row["name"] or "").strip()
-        if not index.strip().isdecimal() or not name:
-            raise UserError(f"{path}, line {line}: index {index!r} with name {name!r}; give a whole number and a name.")
-        if int(index) in names or name in names.values():
-            raise UserError(f"{path}, line {line}: {index} {name!r} occurs twice; make indices and names unique.")
-        names[int(index)] = name
-    return {index: name for index, name in names.items() if index != 0}
 
 
 def select_labels(requested: int | str | Sequence[int], available: Sequence[int], atlas: str) -> list[int]:

@@ -1,6 +1,10 @@
 """Which voxels hold data: those that are finite in all volumes, and not 0 in all of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from roistream.regions.constant import ConstantWatch
 
 
 class DataWatch:
@@ -12,6 +16,8 @@ class DataWatch:
     ----------
     n_voxels : int
         Voxels to watch.
+    run_lengths : sequence of int
+        Volumes of each run.
 
     Attributes
     ----------
@@ -19,24 +25,26 @@ class DataWatch:
         bool; voxels that were finite in all volumes so far.
     filled : numpy.ndarray
         bool; voxels that had a finite value other than 0.
-    constant : numpy.ndarray
-        bool; voxels that had the same value in all volumes.
     n_not_finite : numpy.ndarray
         int64; for each voxel the number of values that were not finite.
     """
 
-    def __init__(self, n_voxels: int):
+    def __init__(self, n_voxels: int, run_lengths: Sequence[int]):
         self.finite = np.ones(n_voxels, bool)
         self.filled = np.zeros(n_voxels, bool)
-        self.constant = np.ones(n_voxels, bool)
         self.n_not_finite = np.zeros(n_voxels, np.int64)
-        self._first: np.ndarray | None = None
-        self._empty = self._same = np.arange(n_voxels)
+        self._empty = np.arange(n_voxels)
+        self._constant = ConstantWatch(n_voxels, run_lengths)
 
     @property
     def holds_data(self) -> np.ndarray:
         """Which voxels hold data."""
         return self.finite & self.filled
+
+    @property
+    def constant(self) -> np.ndarray:
+        """Which voxels had one value throughout a run, see `roistream.regions.constant.ConstantWatch`."""
+        return self._constant.found
 
     def look(self, values: np.ndarray) -> None:
         """Look at some volumes, and put 0 for values that are not finite, as nilearn does.
@@ -56,9 +64,4 @@ class DataWatch:
             filled = (values[:, self._empty] != 0).any(axis=0)
             self.filled[self._empty[filled]] = True
             self._empty = self._empty[~filled]
-        if self._first is None:
-            self._first = values[0].copy()
-        if self._same.size:
-            changed = (values[:, self._same] != self._first[self._same]).any(axis=0)
-            self.constant[self._same[changed]] = False
-            self._same = self._same[~changed]
+        self._constant.look(values)

@@ -1,7 +1,7 @@
 """Where the voxels of regions lie in a volume, after binary masks or the labels of an atlas."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -154,11 +154,14 @@ class Mask:
         which is C order of the mask (z fastest).
     region : str
         What messages call a mask that has no file.
+    seen : dict
+        What a strategy has seen in the region: ``n_constant_voxels``.
     """
 
     path: Path | None
     voxels: np.ndarray
     region: str = ""
+    seen: dict[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def title(self) -> str:

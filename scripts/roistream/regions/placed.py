@@ -12,8 +12,9 @@ from roistream.errors import UserError
 from roistream.images.image import tell
 from roistream.images.writing import new_header, write_image
 from roistream.outputs import whole_file
-from roistream.regions.atlas import name_regions, read_atlas, read_label_image, read_label_names
+from roistream.regions.atlas import name_regions, read_atlas, read_label_image
 from roistream.regions.coverage import Region, check_regions, count_regions, list_labels, read_regions, write_regions
+from roistream.regions.label_names import compare_labels, read_label_names
 from roistream.regions.labels import locate_regions
 from roistream.regions.orientation import affine_of_atlas
 from roistream.regions.placement import locate_atlas_voxels, place_labels
@@ -103,6 +104,8 @@ def put_on_grid(
     present = [label for label in np.unique(labels).tolist() if label != 0]
     known = read_label_names(names_table) if names_table else {label: f"region-{label}" for label in present}
     names = name_regions(requested, known, str(atlas))
+    if names_table:
+        compare_labels(list(known), present, list(names), str(names_table), str(atlas))
     placed = place_labels(labels, atlas_affine, grid, affine)
     region_number, position = locate_atlas_voxels(labels, atlas_affine, grid, affine, list(names))
     if not placed.any() and not (position >= 0).any():
@@ -111,15 +114,6 @@ def put_on_grid(
         )
     regions = count_regions(region_number, position, placed, names)
     check_regions(regions, atlas, image, empty_regions)
-    if unnamed := sorted(set(present) - set(known)):
-        logger.warning(
-            "%d of the %d labels of %s are not in %s: %s.",
-            len(unnamed),
-            len(present),
-            atlas,
-            names_table,
-            list_labels(unnamed),
-        )
     if lost := sorted(set(present) - set(np.unique(placed).tolist())):
         logger.warning(
             "%d of the %d labels of %s have no voxel on the grid of %s: %s.",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tarfile
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -72,7 +73,8 @@ def fetching(what: str, url: str, remedy: str) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            yield
+            with unpacking_safely():
+                yield
         except requests.RequestException as error:
             source = error.request.url if error.request is not None else url
             raise UserError(
@@ -90,13 +92,34 @@ def fetching(what: str, url: str, remedy: str) -> Iterator[None]:
                 logger.info("nilearn: %s", one_line(warning.message))
 
 
+@contextmanager
+def unpacking_safely() -> Iterator[None]:
+    """Let nilearn unpack nothing outside of its folder: no member with ``..``, no link that leads out, no device.
+
+    nilearn looks at the names of members only. The filter that it leaves to Python's default is set here, as Python's
+    documentation has it for programs.
+    """
+    if not hasattr(tarfile, "data_filter"):
+        logger.warning(
+            "This Python is too old to check the links in archives (3.11.4 does); fetch from servers that you trust."
+        )
+        yield
+        return
+    before = tarfile.TarFile.extraction_filter
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before
+
+
 def network_reason(error: requests.RequestException) -> str:
     """Say in a few words why a download failed; requests and urllib3 wrap the reason in several exceptions."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke off before the end of the file"
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):  # amid a body it comes as another exception
         return "the server does not answer in time"
     innermost: BaseException = error
     while inner := next((part for part in wrapped(innermost) if isinstance(part, BaseException)), None):

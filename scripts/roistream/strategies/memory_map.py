@@ -23,10 +23,11 @@ def mmap(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -
             f"{image.path} is compressed and cannot be mapped; decompress it, or use the strategy 'stream'."
         )
     tell_end(image)
-    return collect(run_in_parallel(n_jobs, map_and_index, ((image, mask, cleaning) for mask in masks)), masks)
+    tasks = ((image, mask, cleaning) for mask in masks)
+    return collect(run_in_parallel(n_jobs, map_and_index, tasks), masks, cleaning)
 
 
-def map_and_index(source: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+def map_and_index(source: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
     """Extract one region from the map, some volumes at a time.
 
     Pages that have been touched stay in the process, and with the pages around them they are soon most of the image; after

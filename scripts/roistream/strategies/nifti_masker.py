@@ -1,14 +1,15 @@
 """The reference: nilearn's NiftiMasker, one fit for each region."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import nibabel as nib
 import numpy as np
-from nilearn.maskers import NiftiMasker
+from nilearn.maskers import NiftiMasker, base_masker
 
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import collect
+from roistream.cleaning.signals import clean_runs, collect, count_constant
 from roistream.images.image import Image
 from roistream.images.smoothing import tell_smoothed
 from roistream.images.volumes import as_float32
@@ -22,7 +23,8 @@ def nifti_masker_path(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning
 
     It is given an image whose values are still in the file: to nilearn a path is a pattern.
     """
-    return collect(run_in_parallel(n_jobs, load_and_fit, ((image, mask, cleaning) for mask in masks)), masks)
+    tasks = ((image, mask, cleaning) for mask in masks)
+    return collect(run_in_parallel(n_jobs, load_and_fit, tasks), masks, cleaning)
 
 
 def nifti_masker_in_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
@@ -34,16 +36,18 @@ def nifti_masker_in_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cle
     counts = [count_not_finite(volumes[mask.voxels]) for mask in masks]
     loaded = nib.Nifti1Image(values, image.affine, dtype=values.dtype)
     tasks = ((loaded, mask_image(mask, image), cleaning) for mask in masks)
-    return collect(zip(run_in_parallel(n_jobs, fit_transform, tasks), counts, strict=True), masks)
+    fitted = run_in_parallel(n_jobs, fit_transform, tasks)
+    results = ((array, count, constant) for (array, constant), count in zip(fitted, counts, strict=True))
+    return collect(results, masks, cleaning)
 
 
-def load_and_fit(image: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+def load_and_fit(image: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
     """Load image and mask, and extract one region."""
     loaded = load(image, mask.voxels, bool(cleaning.smoothing_fwhm))
-    time_series = fit_transform(loaded, mask_image(mask, image), cleaning)
+    time_series, n_constant = fit_transform(loaded, mask_image(mask, image), cleaning)
     values: StoredValues = loaded.dataobj
     tell_smoothed(values.n_not_finite_in_all, image.path)
-    return time_series, values.n_not_finite
+    return time_series, values.n_not_finite, n_constant
 
 
 def mask_image(mask: Mask, image: Image) -> nib.Nifti1Image:
@@ -51,10 +55,30 @@ def mask_image(mask: Mask, image: Image) -> nib.Nifti1Image:
     return nib.Nifti1Image(load_mask(mask).astype(np.uint8), image.affine)
 
 
-def fit_transform(image: nib.Nifti1Image, mask: nib.Nifti1Image, cleaning: Cleaning) -> np.ndarray:
-    """Extract one region as a user of nilearn would."""
+def fit_transform(image: nib.Nifti1Image, mask: nib.Nifti1Image, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+    """Extract one region as a user of nilearn would; count also the voxels that are constant over a run."""
     masker = NiftiMasker(mask_img=mask, smoothing_fwhm=cleaning.smoothing_fwhm, **cleaning.parameters())
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), looking_into(cleaning) as counted:
         # fit_transform hands the image to fit as well, which is what nilearn then warns about.
         warnings.filterwarnings("ignore", r".*Generation of a mask has been requested", UserWarning)
-        return as_float32(masker.fit_transform(image, confounds=cleaning.confounds))
+        array = as_float32(masker.fit_transform(image, confounds=cleaning.confounds))
+    return array, sum(counted)
+
+
+@contextmanager
+def looking_into(cleaning: Cleaning) -> Iterator[list[int]]:
+    """Look at what NiftiMasker is about to clean, which it never shows, and count the voxels that are constant over a run.
+
+    Runs that have confounds of their own, which no parameter of NiftiMasker takes, are cleaned each by itself there.
+    """
+    clean, counted = base_masker.clean, []
+
+    def look_and_clean(signals: np.ndarray, **options) -> np.ndarray:
+        counted.append(count_constant(signals, cleaning))
+        return clean_runs(clean, signals, cleaning, options)
+
+    base_masker.clean = look_and_clean
+    try:
+        yield counted
+    finally:
+        base_masker.clean = clean

@@ -14,20 +14,22 @@ from roistream.strategies.workers import run_in_parallel
 
 def numpy_path(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Let each worker load the whole image for each of its regions."""
-    return collect(run_in_parallel(n_jobs, load_and_index, ((image, mask, cleaning) for mask in masks)), masks)
+    tasks = ((image, mask, cleaning) for mask in masks)
+    return collect(run_in_parallel(n_jobs, load_and_index, tasks), masks, cleaning)
 
 
 def numpy_in_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once and hand the array to the workers (joblib puts it into a memory map that they share)."""
     data = np.asarray(load(image).dataobj)
-    return collect(run_in_parallel(n_jobs, index, ((data, load_mask(mask), cleaning) for mask in masks)), masks)
+    tasks = ((data, load_mask(mask), cleaning) for mask in masks)
+    return collect(run_in_parallel(n_jobs, index, tasks), masks, cleaning)
 
 
-def load_and_index(image: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+def load_and_index(image: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
     """Load image and mask, and extract one region."""
     return index(np.asarray(load(image).dataobj), load_mask(mask), cleaning)
 
 
-def index(data: np.ndarray, mask: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int]:
+def index(data: np.ndarray, mask: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
     """Extract one region from an array ``(x, y, z, n_volumes)`` with a mask ``(x, y, z)``."""
     return region_time_series(data[mask].T, cleaning)

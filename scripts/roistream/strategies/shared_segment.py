@@ -2,6 +2,7 @@
 
 import math
 import mmap
+import os
 import shutil
 from collections.abc import Sequence
 from multiprocessing import resource_tracker
@@ -34,9 +35,10 @@ def shared_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cl
     resource_tracker.ensure_running()  # or a process that is killed while it starts one leaves the segment behind
     segment = SharedMemory(create=True, size=size)
     try:
+        reserve(segment)
         fill(segment, image)
         tasks = ((segment.name, shape, dtype, mask, cleaning) for mask in masks)
-        return collect(run_in_parallel(n_jobs, attach_and_index, tasks), masks)
+        return collect(run_in_parallel(n_jobs, attach_and_index, tasks), masks, cleaning)
     finally:
         segment.close()
         segment.unlink()
@@ -53,23 +55,42 @@ def fill(segment: SharedMemory, source: Image) -> None:
         del volumes  # a segment cannot be closed while an array lies in it, nor can an error be told
 
 
+def reserve(segment: SharedMemory) -> None:
+    """Take all the pages of a segment at once: another job may have taken them since there was room enough."""
+    if not SEGMENTS.is_dir():
+        return
+    descriptor = os.open(SEGMENTS / segment.name, os.O_RDWR)
+    try:
+        os.posix_fallocate(descriptor, 0, segment.size)
+    except OSError:
+        raise no_room(segment.size) from None
+    finally:
+        os.close(descriptor)
+
+
 def check_room(size: int) -> None:
     """Refuse a segment that cannot be had, before it is made.
 
     The operating system grants any size and ends the process with a bus error when the pages run out; and where the address
     space is limited, Python's own clean-up of a half-made segment fails noisily.
     """
-    if SEGMENTS.is_dir() and (free := shutil.disk_usage(SEGMENTS).free) < size:
-        raise UserError(
-            f"The image needs {size / 2**20:,.0f} MiB of shared memory, but {SEGMENTS} has {free / 2**20:,.0f} MiB free; "
-            "enlarge it, or use the strategy 'stream'."
-        )
+    if SEGMENTS.is_dir() and shutil.disk_usage(SEGMENTS).free < size:
+        raise no_room(size)
     mmap.mmap(-1, size).close()
+
+
+def no_room(size: int) -> UserError:
+    """Word that a segment cannot be had."""
+    free = shutil.disk_usage(SEGMENTS).free
+    return UserError(
+        f"The image needs {size / 2**20:,.0f} MiB of shared memory, but {SEGMENTS} has {free / 2**20:,.0f} MiB free; "
+        "enlarge it, or use the strategy 'stream'."
+    )
 
 
 def attach_and_index(
     name: str, shape: tuple[int, ...], dtype: np.dtype, mask: Mask, cleaning: Cleaning
-) -> tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, int, int]:
     """Extract one region from the segment itself."""
     segment = SharedMemory(name=name)
     try:

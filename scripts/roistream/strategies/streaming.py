@@ -14,12 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import clean_time_series, finite_values, report_not_finite, working_dtype
+from roistream.cleaning.signals import (
+    clean_time_series,
+    finite_values,
+    report_constant,
+    report_not_finite,
+    working_dtype,
+)
 from roistream.images.image import Image
 from roistream.images.progress import progress
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth, tell_smoothed
 from roistream.images.volumes import Block, as_float32, read_blocks
+from roistream.outputs import naming
+from roistream.regions.constant import ConstantWatch
 from roistream.regions.masks import Mask
 
 SCRATCH = ".partial-stream-"
@@ -47,10 +55,12 @@ def stream(
     dtype = working_dtype(image.dtype) if cleaning.temporal else np.dtype(np.float32)
     with scratch_folder(folder) as scratch:
         files = [scratch / f"{number}.npy" for number in range(len(masks))]
-        n_not_finite = pick_voxels(image, masks, cleaning.smoothing_fwhm, dtype, files)
-        for mask, file, number in zip(masks, files, n_not_finite, strict=True):
+        with naming(scratch):
+            odd = pick_voxels(image, masks, cleaning, dtype, files)
+        for mask, file, (n_not_finite, n_constant) in zip(masks, files, odd, strict=True):
             shape = (image.n_volumes, mask.voxels.size)
-            report_not_finite(mask, number, math.prod(shape))
+            report_not_finite(mask, n_not_finite, math.prod(shape))
+            report_constant(mask, n_constant, cleaning)
             # As np.load does, without parsing the header that was written here.
             offset = file.stat().st_size - math.prod(shape) * dtype.itemsize
             if cleaning.temporal:
@@ -86,28 +96,30 @@ def scratch_folder(folder: Path | None) -> Iterator[Path]:
 
 
 def pick_voxels(
-    source: Image | Series, masks: Sequence[Mask], smoothing_fwhm: float | None, dtype: np.dtype, files: Sequence[Path]
-) -> list[int]:
+    source: Image | Series, masks: Sequence[Mask], cleaning: Cleaning, dtype: np.dtype, files: Sequence[Path]
+) -> list[tuple[int, int]]:
     """Write the values of each region, volume by volume, to a ``.npy`` file of its own.
 
     Returns
     -------
-    list of int
-        How many values of each region were not finite.
+    list of tuple
+        How many values of each region were not finite, and how many of its voxels are constant over a run.
     """
     ends = np.cumsum([mask.voxels.size for mask in masks])
     columns = [slice(end - mask.voxels.size, end) for end, mask in zip(ends, masks, strict=True)]
     n_not_finite = np.zeros(ends[-1], np.int64)
+    constant = ConstantWatch(ends[-1], cleaning.part_lengths(source.n_volumes))
     n_rows = max(1, min(BATCH_BYTES // (ends[-1] * dtype.itemsize), source.n_volumes))
     batches = itertools.cycle(np.empty((2, n_rows, ends[-1]), dtype))
     batch, n_filled = next(batches), 0
     with ThreadPoolExecutor(1) as writer:
         writing = writer.submit(begin, masks, source.n_volumes, dtype, files)
         wanted = np.concatenate([mask.voxels for mask in masks])
-        for values in gather(source, wanted, smoothing_fwhm, n_not_finite):
+        for values in gather(source, wanted, cleaning.smoothing_fwhm, n_not_finite):
             finite, not_finite = finite_values(values)
             if not_finite is not None:
                 n_not_finite += np.count_nonzero(not_finite, axis=0)
+            constant.look(finite)
             if dtype == np.float32:
                 finite = as_float32(finite)
             while len(finite):
@@ -120,7 +132,7 @@ def pick_voxels(
                     batch, n_filled = next(batches), 0
         writing.result()
     append(batch[:n_filled], columns, files)
-    return [int(n_not_finite[piece].sum()) for piece in columns]
+    return [(int(n_not_finite[piece].sum()), int(constant.found[piece].sum())) for piece in columns]
 
 
 def begin(masks: Sequence[Mask], n_volumes: int, dtype: np.dtype, files: Sequence[Path]) -> None:

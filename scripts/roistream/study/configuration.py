@@ -9,10 +9,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from roistream.cleaning.confounds import parse_confounds, select_columns
-from roistream.cleaning.options import check_filter
 from roistream.errors import UserError
 from roistream.strategies import STRATEGIES
+from roistream.study.filters import check_filters
 from roistream.study.runs import Run
 
 # JSON counts 6.0 as an integer; Python does not take it for a number of things.
@@ -166,9 +165,4 @@ def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs:
             raise UserError(
                 f"cleaning: confounds asked for, but the runs table names none for {run.path}; add the column."
             )
-        # What is not made yet is for the job that reads it, and so is what was not looked at (see read_runs_table).
-        if columns and run.n_volumes and Path(run.confounds).is_file():
-            select_columns(parse_confounds(run.confounds, header_only=True)[0], columns, run.confounds)
-        t_r = cleaning.get("t_r") or run.t_r
-        if run.n_volumes and t_r and cleaning.get("per_run", True):
-            check_filter(low_pass, high_pass, t_r, run.n_volumes, run.path)
+    check_filters(cleaning, runs)

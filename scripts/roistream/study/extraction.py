@@ -15,6 +15,7 @@ from roistream.images.progress import progress
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth, tell_smoothed
 from roistream.images.volumes import BLOCK_BYTES, read_blocks
+from roistream.regions.constant import constant_signals
 from roistream.regions.data import DataWatch
 from roistream.regions.labels import LabelReduction, locate_regions
 from roistream.study.voxels import VoxelFile
@@ -37,7 +38,9 @@ class Extraction:
     n_not_finite : numpy.ndarray
         int; for each region the values that were not finite and count as 0.
     n_constant : numpy.ndarray
-        int; for each region the voxels that have one value other than 0 in all volumes.
+        int; for each region the voxels that hold data, but one value throughout a run.
+    constant_regions : dict of numpy.ndarray
+        bool; for each statistic the regions whose signal has one value throughout a run.
     """
 
     signals: dict[str, np.ndarray]
@@ -46,6 +49,7 @@ class Extraction:
     without_data: np.ndarray
     n_not_finite: np.ndarray
     n_constant: np.ndarray
+    constant_regions: dict[str, np.ndarray]
 
 
 def extract(
@@ -56,6 +60,7 @@ def extract(
     statistics: Sequence[str],
     smoothing_fwhm: float | None = None,
     voxels: VoxelFile | None = None,
+    run_lengths: Sequence[int] | None = None,
 ) -> Extraction:
     """Go through an image once.
 
@@ -75,6 +80,8 @@ def extract(
         Smooth each volume first, in mm. Whether voxels hold data is seen before.
     voxels : VoxelFile, optional
         Gets the volumes, too.
+    run_lengths : sequence of int, optional
+        Volumes of each part that is cleaned by itself; by default the image is one.
 
     Returns
     -------
@@ -83,7 +90,8 @@ def extract(
     """
     positions, regions = locate_regions(labels, wanted)
     watched = np.concatenate([positions, other_voxels(atlas_voxels[:, 1], positions, source.n_voxels)])
-    watch, n_regions = DataWatch(watched.size), len(wanted)
+    run_lengths = run_lengths or [source.n_volumes]
+    watch, n_regions = DataWatch(watched.size, run_lengths), len(wanted)
     reduction = LabelReduction(regions, n_regions, statistics)
     signals: dict[str, np.ndarray] = {}
     budget = SMOOTHING_BLOCK_BYTES if smoothing_fwhm else BLOCK_BYTES
@@ -121,6 +129,7 @@ def extract(
         ~filled,
         np.bincount(regions, watch.n_not_finite[of_regions], n_regions).astype(np.int64),
         np.bincount(regions, constant, n_regions).astype(np.int64),
+        {name: constant_signals(of_statistic, run_lengths) for name, of_statistic in signals.items()},
     )
 
 

@@ -15,14 +15,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from roistream.errors import UserError
+from roistream.errors import Problems, UserError
 from roistream.images.grids import grid_id
 from roistream.images.image import describe
-from roistream.images.series import open_series
+from roistream.images.repetition_time import RepetitionTime, Statement, join, said_by_somebody, settle
+from roistream.images.series import inspect_run, open_series
 from roistream.memory.predict import predict_peak_mib
 from roistream.memory.predict_timeseries import predict_timeseries_mib
-from roistream.regions.atlas import read_label_names, read_labels, select_labels
+from roistream.regions.atlas import read_labels, select_labels
 from roistream.regions.coverage import read_regions
+from roistream.regions.label_names import read_label_names
+from roistream.regions.orientation import check_orientation
 from roistream.samples import adhd
 from roistream.study import derivatives
 from roistream.study.configuration import (
@@ -32,7 +35,11 @@ from roistream.study.configuration import (
     chosen_strategies,
     typed,
 )
-from roistream.study.runs import Run, join_volumes, read_runs_table
+from roistream.study.confound_checks import check_known_columns
+from roistream.study.filters import tell_times
+from roistream.study.label_checks import check_labels
+from roistream.study.runs import Run, by_image, join_volumes, read_runs_table
+from roistream.study.times import Times
 
 SAMPLES = ("simulated", "adhd")
 ATLASES = ("simulated", "basc")
@@ -82,7 +89,7 @@ class Plan:
         else:
             names = {label: f"region-{label}" for label in read_labels(atlas)}
         labels = select_labels(self.config["regions"], list(names), atlas)
-        if self.config["empty_regions"] == "error":
+        if self.config["empty_regions"] == "error" and not self.config["atlas_labels"]:
             absent = [label for label in labels if label not in names]
             if absent:
                 raise UserError(
@@ -105,9 +112,29 @@ class Plan:
         tables = [run.confounds for run in self.runs_of(image) if run.confounds is not None]
         return [table for table, _ in groupby(tables)]  # volumes of one run may all name its table
 
-    def cleaning_options(self) -> dict[str, Any]:
-        """Give the options of cleaning, named as those of the programs that extract."""
-        return {key: value for key, value in self.config["cleaning"].items() if key != "confounds"}
+    def cleaning_options(self, image: str) -> dict[str, Any]:
+        """Give the options of cleaning of an image, named as those of the programs that extract."""
+        options = {key: value for key, value in self.config["cleaning"].items() if key != "confounds"}
+        if options.get("confound_columns"):
+            options["unmatched_patterns"] = (
+                "warn"  # One without a match in any table of the study is refused by the plan.
+            )
+        return {**options, **self.time_options(image)}
+
+    def time_of(self, image: str) -> RepetitionTime:
+        """Find the TR of an image."""
+        times = Times(self.config["cleaning"].get("t_r"))
+        return join([(run.path, run.time or times.find(inspect_run(run.path), run.t_r)) for run in self.runs_of(image)])
+
+    def time_options(self, image: str) -> dict[str, Any]:
+        """Give the TR of an image as options of programs, where somebody says it.
+
+        A header says it to each program by itself; but a concatenated image has no sidecar.
+        """
+        time = self.time_of(image)
+        if time.source in (None, "header", "sample"):
+            return {}
+        return {"t_r": time.seconds} | ({} if time.source == "option t_r" else {"t_r_source": time.source})
 
     # The atlas
 
@@ -132,18 +159,6 @@ class Plan:
         if self.config["atlas"] in ATLASES:
             return 0
         return describe(Path(self.config["atlas"]), 3)[0].n_voxels
-
-    def check_orientation(self) -> None:
-        """Refuse runs, or an atlas, whose headers do not say where they lie: the atlas would be placed by a guess."""
-        silent = [str(run.path) for runs in self.study.values() for run in runs if not run.oriented]
-        if self.config["atlas"] not in ATLASES and not describe(Path(self.config["atlas"]), 3)[0].oriented:
-            silent.append(self.config["atlas"])
-        if silent:
-            raise UserError(
-                f"{len(silent)} file(s) have no orientation code (qform_code and sform_code are 0 or unknown), so the atlas "
-                "could be put on the runs by a guess only; repair the headers, or set 'missing_orientation: guess':\n"
-                + "\n".join(silent)
-            )
 
     def placed_atlas(self, image: str) -> str:
         """Give the path of the atlas on the grid of an image, which images of one grid share; without its ending."""
@@ -224,26 +239,41 @@ def make_plan(config: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]
     Raises
     ------
     UserError
-        For what is wrong with the configuration, or all that is wrong with a runs table.
+        For what is wrong with the configuration, or all that is wrong with labels and runs.
     """
     config = typed(config)
     if check:
         check_configuration(config, schemas["config"])
         check_inputs(config)
+    problems = Problems()
+    if check:
+        with problems:
+            regions = Plan(config, {}, {})
+            _ = regions.atlas_voxels  # an atlas that cannot be read is told before any job
+            check_labels(config, list(regions.names))
     if config["dataset"] in SAMPLES:
         table = sample_runs(config)
+        if check and config["cleaning"].get("confounds"):
+            check_known_columns(
+                adhd.REGRESSORS, config["cleaning"].get("confound_columns"), f"of the {config['dataset']} data"
+            )
         study = [Run(**{**vars(run), "image": f"sub-{subject}_task-rest"}) for subject, run in table.items()]
         runs = list(table.values())
     else:
-        study = runs = read_runs_table(config["dataset"], schemas["runs"], inspect_runs=check)
+        with problems:
+            study = runs = read_runs_table(
+                config["dataset"], schemas["runs"], inspect_runs=check, cleaning=config["cleaning"]
+            )
+    problems.tell()
     images = by_image(study)
     plan = Plan(config, by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()})
     if check:
         check_cleaning(config["cleaning"], plan.strategies, join_volumes(runs))
+        tell_times(join_volumes(runs))
         derivatives.check_names(list(images))
-        _ = plan.names, plan.atlas_voxels  # an atlas that cannot be read is told before any job
         if config["missing_orientation"] == "error":
-            plan.check_orientation()
+            atlas = [] if config["atlas"] in ATLASES else [describe(Path(config["atlas"]), 3)[0]]
+            check_orientation([*runs, *atlas])
     return plan
 
 
@@ -257,16 +287,9 @@ def sample_runs(config: Mapping[str, Any]) -> dict[str, Run]:
             path=folder / adhd.run_path(subject),
             confounds=folder / adhd.confounds_path(subject),
             n_volumes=simulated_length or adhd.run_length(subject),
-            t_r=adhd.T_R,
+            t_r=config["cleaning"].get("t_r") or adhd.T_R,
+            time=settle(said_by_somebody(config["cleaning"].get("t_r")), Statement("sample", adhd.T_R)),
             grid=grid_id(adhd.GRID, adhd.AFFINE),
         )
         for subject in adhd.SUBJECT_IDS[: config["n_subjects"]]
     }
-
-
-def by_image(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Sort runs by their images, in order."""
-    images: dict[str, list[Run]] = {}
-    for run in runs:
-        images.setdefault(run.image, []).append(run)
-    return images

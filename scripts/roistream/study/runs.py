@@ -3,18 +3,21 @@
 import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from roistream.cleaning.confounds import count_confounds
 from roistream.errors import UserError
 from roistream.images.files import files_of
 from roistream.images.grids import grid_id
 from roistream.images.image import Image
+from roistream.images.repetition_time import RepetitionTime
 from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
+from roistream.study.confound_checks import ConfoundChecks
 from roistream.study.tables import read_rows
+from roistream.study.times import Times, read_t_r
+from roistream.tables import SEPARATOR_NAMES, SEPARATORS, find_separator
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,17 @@ class Run:
     n_volumes : int or None
         Volumes of the run, where they are known.
     t_r : float or None
-        Repetition time in seconds, where it is known.
+        Repetition time in seconds, where it is known: what the table says, or `time`.
+    time : RepetitionTime or None
+        By all that says something of it, where that has been looked at.
     grid : str or None
         The name of its grid, see `roistream.images.grids.grid_id`, where it is known.
     is_volume : bool
         Whether its header says that it is a single 3D volume.
     oriented : bool
         Whether its header says where it lies, as far as that is known.
+    line : int or None
+        Where it stands in the table.
     """
 
     image: str
@@ -46,9 +53,19 @@ class Run:
     confounds: Path | None = None
     n_volumes: int | None = None
     t_r: float | None = None
+    time: RepetitionTime | None = None
     grid: str | None = None
     is_volume: bool = False
     oriented: bool = True
+    line: int | None = field(default=None, compare=False)
+
+
+def by_image(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Sort runs by their images, in order."""
+    images: dict[str, list[Run]] = {}
+    for run in runs:
+        images.setdefault(run.image, []).append(run)
+    return images
 
 
 def join_volumes(runs: Sequence[Run]) -> list[Run]:
@@ -57,15 +74,22 @@ def join_volumes(runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         last = joined[-1] if joined else None
         if last and last.is_volume and run.is_volume and last.image == run.image:
+            timed = run if last.t_r is None else last
             joined[-1] = replace(
-                last, n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0), confounds=last.confounds or run.confounds
+                last,
+                n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0),
+                confounds=last.confounds or run.confounds,
+                t_r=timed.t_r,
+                time=timed.time,
             )
         else:
             joined.append(run)
     return joined
 
 
-def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True) -> list[Run]:
+def read_runs_table(
+    path: str | Path, schema: Mapping[str, Any], inspect_runs: bool = True, cleaning: Mapping[str, Any] | None = None
+) -> list[Run]:
     """Read and check a runs table.
 
     Parameters
@@ -76,7 +100,10 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: b
         JSON schema of one row: a closed object whose properties, the columns, have descriptions.
     inspect_runs : bool
         Also look whether each file exists, each run is a readable 4D image that fits the others of its image, and each
-        table of confounds has a row for each volume. Of the runs only headers are read.
+        table of confounds has a row for each volume. Of the runs only headers and sidecars are read.
+    cleaning : mapping, optional
+        The config key ``cleaning``, which may say the repetition time of all runs. If it asks for confounds their tables are
+        read as the jobs will, values and all.
 
     Returns
     -------
@@ -97,19 +124,26 @@ def read_runs_table(path: str | Path, schema: Mapping[str, Any], inspect_runs: b
     problems: list[str] = []
     first_lines: dict[tuple[str, str], int] = {}
     first_images: dict[str, Image] = {}
+    confounds = ConfoundChecks(cleaning or {}, "confounds" in columns)
+    times = Times((cleaning or {}).get("t_r"))
     for line, row, found in check_rows(columns, rows, schema):
         if row.get("run"):
-            run = as_run(row, path.parent)
+            run = replace(as_run(row, path.parent), line=line)
+            try:
+                run = replace(run, t_r=read_t_r(row.get("t_r", "")))
+            except ValueError:
+                found.append(f"t_r {row['t_r']!r} must be {schema['properties']['t_r']['description']}")
             # Another spelling of a path, or a link, is the same file; a pair has two names.
             file = (os.path.realpath if inspect_runs else os.path.abspath)(files_of(run.path)[0])
             before = first_lines.setdefault((run.image, file), line)
             if before != line:
                 found.append(f"{run.path} is already a run of {run.image!r}, in line {before}")
             elif inspect_runs:
-                run, more = look_at_run(run, first_images)
+                run, more = look_at_run(run, first_images, confounds, times)
                 found += more
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
+    problems += [problem.rstrip(".") for problem in confounds.finish()]
     if problems:
         number = "1 problem; correct it" if len(problems) == 1 else f"{len(problems)} problems; correct them"
         raise UserError(f"The runs table {path} has {number}:\n" + "\n".join(problems))
@@ -120,7 +154,7 @@ def check_columns(path: Path, columns: Sequence[str], schema: Mapping[str, Any])
     """Refuse a runs table whose columns are not those of its schema."""
     required, known = schema["required"], schema["properties"]
     if missing := [column for column in required if column not in columns]:
-        found = f"lacks the column {missing[0]!r}"
+        found = f"lacks the column {missing[0]!r}{other_separator(columns)}"
     elif unknown := [column for column in columns if column not in known]:
         found = f"has an unknown column {unknown[0]!r}"
     elif twice := [column for column in columns if columns.count(column) > 1]:
@@ -132,6 +166,12 @@ def check_columns(path: Path, columns: Sequence[str], schema: Mapping[str, Any])
         f"The runs table {path} {found}; its columns are {', '.join(required)} and optionally {', '.join(optional)}, "
         "tab-separated."
     )
+
+
+def other_separator(columns: Sequence[str]) -> str:
+    """Word what separates columns in place of tabs, if they look like one column."""
+    separator = find_separator([*columns, *columns], SEPARATORS) if len(columns) == 1 else ""
+    return f" (it is separated by {SEPARATOR_NAMES[separator]})" if separator else ""
 
 
 def check_rows(
@@ -156,7 +196,9 @@ def as_run(row: Mapping[str, str], folder: Path) -> Run:
     return Run(row["image"], folder / row["run"], None if confounds in ("", "n/a") else folder / confounds)
 
 
-def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str]]:
+def look_at_run(
+    run: Run, first_images: dict[str, Image], confounds: ConfoundChecks, times: Times
+) -> tuple[Run, list[str]]:
     """Look at the files of a run.
 
     Parameters
@@ -165,6 +207,10 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
         The run.
     first_images : dict
         The first readable run of each image, against which later ones are held; filled here.
+    confounds : ConfoundChecks
+        Looks at the table of confounds.
+    times : Times
+        Finds and compares the TRs.
 
     Returns
     -------
@@ -176,29 +222,24 @@ def look_at_run(run: Run, first_images: dict[str, Image]) -> tuple[Run, list[str
     problems = []
     try:
         image = inspect_run(run.path)
+        time = times.find(image, run.t_r)
         run = replace(
             run,
             n_volumes=image.n_volumes,
-            t_r=image.t_r,
+            t_r=time.seconds,
+            time=time,
             grid=grid_id(image.grid, image.affine),
             is_volume=image.is_volume,
             oriented=image.oriented,
         )
         check_runs_fit([first_images.setdefault(run.image, image), image])
+        times.check(run.image, run.path, time)
     except UserError as error:
         problems.append(str(error))
-    if run.confounds is not None:
-        try:
-            n_rows = count_confounds(run.confounds)
-        except UserError as error:
-            problems.append(str(error))
-        else:
-            # The table of a run of 3D volumes is held against all of them by the job that reads it.
-            if run.n_volumes not in (None, n_rows) and not run.is_volume:
-                problems.append(
-                    f"the confounds {run.confounds} have {n_rows} rows, but {run.path} has {run.n_volumes} volumes; "
-                    "give the table of this run"
-                )
+    try:
+        confounds.look(run)
+    except UserError as error:
+        problems.append(str(error))
     return run, problems
 
 

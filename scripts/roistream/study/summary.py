@@ -33,8 +33,8 @@ class StudyRow:
         Regions asked for; regions without a voxel in the image, or without data in it.
     least_coverage : float or None
         The smallest coverage of a region that the atlas has.
-    n_values_not_finite, n_constant_voxels : int or None
-        Values that count as 0; voxels that have one value other than 0 in all volumes.
+    n_values_not_finite, n_constant_voxels, n_constant_regions : int or None
+        Values that count as 0; voxels with data, and regions, that have one value throughout a run.
     predicted_mib, peak_mib : float or None
         Peak memory of the job.
     seconds : float or None
@@ -54,6 +54,7 @@ class StudyRow:
     least_coverage: float | None = None
     n_values_not_finite: int | None = None
     n_constant_voxels: int | None = None
+    n_constant_regions: int | None = None
     predicted_mib: float | None = None
     peak_mib: float | None = None
     seconds: float | None = None
@@ -71,6 +72,7 @@ KEYS = {
     "least_coverage": "LeastCoverage",
     "n_values_not_finite": "ValuesNotFinite",
     "n_constant_voxels": "ConstantVoxels",
+    "n_constant_regions": "ConstantRegions",
     "predicted_mib": "PredictedPeakMiB",
     "peak_mib": "MeasuredPeakMiB",
     "seconds": "Seconds",
@@ -89,10 +91,9 @@ def summarise_image(image: str, sidecar: Path, log: Path, pending: bool = False)
         return StudyRow(image, "outdated", reason="not made again yet since configuration or inputs have changed")
     content = read_sidecar(sidecar)
     found = {column: content.get(key) for column, key in KEYS.items()}
-    missing = found["n_regions_missing"]
-    found["n_regions_missing"] = None if missing is None else len(missing)
     remarks = [" ".join(remark.split()) for remark in content.get("Remarks", [])]
-    return StudyRow(image, "done", **found, remarks="; ".join(remarks))
+    counted = {key: len(value) if isinstance(value, list) else value for key, value in found.items()}
+    return StudyRow(image, "done", **counted, remarks="; ".join(remarks))
 
 
 def last_error(log: Path) -> str:
@@ -102,7 +103,7 @@ def last_error(log: Path) -> str:
     except OSError:
         return "not begun"
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return errors[-1] if errors else f"ended without a word, see {log}"
+    return errors[-1] if errors else f"ended without a word, as when memory runs out and the kernel kills it, see {log}"
 
 
 def write_study(rows: Sequence[StudyRow], path: Path) -> None:

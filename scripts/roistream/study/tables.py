@@ -1,10 +1,10 @@
 """The text of a runs table, before anything is made of it."""
 
-import csv
 import os
 from pathlib import Path
 
 from roistream.errors import UserError
+from roistream.tables import read_table
 
 
 def list_images(path: str | Path) -> list[str]:
@@ -32,14 +32,6 @@ def read_column(path: Path, column: str) -> list[str]:
 
 def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read a TSV: its columns, and its rows with the number of their last line; empty lines are no rows."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, delimiter="\t", strict=True)
-            columns = next(reader, [])
-            return columns, [(reader.line_num, [value.strip() for value in row]) for row in reader if row]
-    except FileNotFoundError:
-        raise UserError(f"The runs table {path} does not exist; check the config key 'dataset'.") from None
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(
-            f"The runs table {path} is not readable as tab-separated text ({error}); save it as TSV."
-        ) from error
+    table = read_table(path, f"The runs table {path}", "check the config key 'dataset'", separators=["\t"])
+    rows = ([value.strip() for value in row] for row in table.rows)
+    return table.columns, [(line, row) for line, row in zip(table.lines, rows, strict=True) if row != [""]]

@@ -17,6 +17,7 @@ import numpy as np
 
 from roistream import __version__
 from roistream.cleaning.options import Cleaning
+from roistream.cleaning.signals import outcome
 from roistream.images.series import Series
 from roistream.outputs import whole_file
 from roistream.regions.coverage import Region
@@ -91,6 +92,7 @@ def describe(
     found: Extraction,
     statistic: str,
     made_with: Mapping[str, Any],
+    cleaning: Cleaning,
     predicted_mib: float,
     begin: float,
 ) -> dict[str, Any]:
@@ -108,26 +110,33 @@ def describe(
         The statistic of this table.
     made_with : mapping
         The options of cleaning, as they were asked for.
+    cleaning : Cleaning
+        What they are for this image.
     predicted_mib : float
         Predicted peak memory.
     begin : float
         When the extraction began, by ``time.monotonic``.
     """
-    t_r = made_with.get("t_r") or source.t_r
-    missing = [region.name for region, none in zip(placed.regions, found.without_data, strict=True) if none]
+    names = np.array([region.name for region in placed.regions], object)
+    confounds = dict.fromkeys(name for removal in cleaning.removals for name in removal.names)
     return {
         "Sources": [str(run.path) for run in source.runs],
         "Statistic": statistic,
-        "SamplingFrequency": 1 / t_r if t_r else None,
-        "RepetitionTime": t_r,
+        "SamplingFrequency": 1 / cleaning.t_r if cleaning.t_r else None,
+        "RepetitionTime": cleaning.t_r,
+        "RepetitionTimeSource": cleaning.t_r_source,
+        "RepetitionTimeRemarks": list(cleaning.t_r_remarks) or None,
         "NumberOfVolumes": source.n_volumes,
         "NumberOfRegions": len(placed.regions),
         "Runs": describe_sources(source),
         "Cleaning": used_options(made_with),
-        "RegionsMissing": missing,
+        "ConfoundRegressors": list(confounds) or None,
+        "DegreesOfFreedom": [removal.n_left for removal in cleaning.removals] or None,
+        "RegionsMissing": names[found.without_data].tolist(),
         "LeastCoverage": least(found.coverage),
         "ValuesNotFinite": int(found.n_not_finite.sum()),
         "ConstantVoxels": int(found.n_constant.sum()),
+        "ConstantRegions": names[found.constant_regions[statistic]].tolist(),
         "Remarks": [*source.remarks, *placed.remarks],
         "Fingerprint": fingerprint(made_with, placed.regions),
         "SoftwareVersions": software_versions(),
@@ -167,9 +176,7 @@ def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleani
             regions[smallest].name,
             found.coverage[smallest],
         )
-    for region, none, n_not_finite, n_constant in zip(
-        regions, found.without_data, found.n_not_finite, found.n_constant, strict=True
-    ):
+    for region, none, n_not_finite in zip(regions, found.without_data, found.n_not_finite, strict=True):
         name = f"Region {region.label} ({region.name})"
         if none and region.n_voxels:
             logger.warning("%s has no data in this image: all its voxels are 0 or not finite; its column is n/a.", name)
@@ -177,8 +184,18 @@ def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleani
             logger.warning("%s has no voxel in this image; its column is n/a.", name)
         if n_not_finite:
             logger.warning("%s: %d values were not finite and count as 0.", name, n_not_finite)
-        if n_constant == region.n_voxels and n_constant and cleaning.temporal:
-            logger.warning("%s is constant over the image; what cleaning makes of it is rounding error.", name)
+    for statistic, constant in found.constant_regions.items():
+        for region in (region for region, is_constant in zip(regions, constant, strict=True) if is_constant):
+            logger.warning(
+                "Region %d (%s): its %s is constant over a run%s.",
+                region.label,
+                region.name,
+                statistic,
+                outcome(cleaning),
+            )
+    if n_constant := found.n_constant.sum():
+        n_regions = np.count_nonzero(found.n_constant)
+        logger.warning("%d voxels of %d region(s) are constant over a run.", n_constant, n_regions)
 
 
 def used_options(made_with: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,8 +213,10 @@ def fingerprint(made_with: Mapping[str, Any], regions: Sequence[Region]) -> str:
     return hashlib.sha256(json.dumps([cleaning, atlas], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def remove_others(out: str, source: Series, regions: Sequence[Region], made_with: Mapping[str, Any]) -> None:
-    """Remove what was made before of this image, unless it was made of the same runs with the same configuration.
+def remove_others(
+    out: str, source: Series, regions: Sequence[Region], made_with: Mapping[str, Any], t_r: float | None
+) -> None:
+    """Remove what was made before of this image, unless it was made of the same runs with the same configuration and TR.
 
     Else a statistic or the voxels that are not asked for any more would lie beside what is current as if they belonged to it.
 
@@ -211,12 +230,16 @@ def remove_others(out: str, source: Series, regions: Sequence[Region], made_with
         The regions asked for.
     made_with : mapping
         The options of cleaning.
+    t_r : float, optional
+        The TR of the image.
     """
     folder, beginning = Path(out).parent, Path(out).name
     made = [path for path in folder.glob(f"{glob.escape(beginning)}_*") if path.name.endswith(RESULTS)]
     sidecars = [read_sidecar(path) for path in made if path.suffix == ".json"]
-    current = (fingerprint(made_with, regions), describe_sources(source))
-    if sidecars and all((sidecar["Fingerprint"], sidecar["Runs"]) == current for sidecar in sidecars):
+    current = (fingerprint(made_with, regions), describe_sources(source), t_r)
+    if sidecars and all(
+        (sidecar["Fingerprint"], sidecar["Runs"], sidecar.get("RepetitionTime")) == current for sidecar in sidecars
+    ):
         return
     for path in made:
         path.unlink()
