@@ -94,6 +94,7 @@ WRONG = {
     "resolution": [63, 64.0, 0, "64 parcels", None, True],
     "regions": [0, -1, 6.0, [], [0], [1.0], [1, "two"], "some", None, True, {"a": 1}],
     "empty_regions": ["drop", None, True],
+    "missing_orientation": ["warn", None, True],
     "statistics": [[], "mean", ["average"], ["mean", "mean"], None],
     "save_voxels": ["yes", 1, None],
     "strategies": [[], "stream", ["stream", "stream"], [1], None],

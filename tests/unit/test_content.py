@@ -306,6 +306,7 @@ def test_paths_that_lead_to_no_image(tmp_path):
         (tmp_path / ("x" * 300 + ".nii"), "cannot be found"),
         (tmp_path / "absent" / "run.nii", "does not exist"),
         (tmp_path / "absent.hdr", "does not exist"),
+        (tmp_path / "a\0b.nii", "cannot be a path"),
     ):
         with pytest.raises(UserError, match=message):
             inspect(path)

@@ -143,6 +143,19 @@ def test_what_is_written_lies_where_the_model_lies(tmp_path_factory, codes, vect
     assert inspect(folder / "copy.nii").oriented == model.oriented
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38, 1e-30, 0.0])
+@pytest.mark.parametrize("grid_wide", [False, True])
+def test_an_affine_beyond_all_measure_is_refused(tmp_path, value, grid_wide):
+    run = save_run(tmp_path / "run.nii", np.zeros((*GRID, 4), np.int16))
+    content = bytearray(run.read_bytes())
+    affine = AFFINE.copy()
+    affine[:3, :3] = value if grid_wide else np.diag([value, 3, 3])
+    content[280:328] = affine[:3].astype("<f4").tobytes()
+    run.write_bytes(content)
+    with pytest.raises(UserError, match="affine that maps no volume"):
+        inspect(run)
+
+
 def test_one_sentence_for_many_files(tmp_path):
     paths = []
     for number in range(3):

@@ -20,6 +20,9 @@ from roistream.images.members import BZIP2, GZIP, DamagedStreamError, GzipStream
 COMPRESSIONS = {"gz": GZIP, "bz2": BZIP2}
 """Compressions that are read, and how such files begin."""
 
+COMPRESSION_OF_STREAM = {GzipStream: "gz", MemberStream: "bz2"}
+"""Which streams `open_stream` gives."""
+
 PROMISED = {".nii": "", ".hdr": "", ".img": "", ".gz": "gz", ".bz2": "bz2"}
 """What an ending says of the compression."""
 
@@ -80,6 +83,8 @@ def size_of(path: Path) -> int:
         found = path.stat()
     except OSError as error:
         raise unreadable(path, error) from error
+    except ValueError as error:  # a character that no path can have
+        raise UserError(f"{str(path)!r} cannot be a path ({error}); check it.") from error
     if stat.S_ISDIR(found.st_mode):
         raise UserError(f"{path} is a folder; give the image in it.")
     if not stat.S_ISREG(found.st_mode):

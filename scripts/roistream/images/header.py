@@ -73,7 +73,7 @@ class NiftiHeader:
     oriented : bool
         Whether the header says where the image lies; else the affine is a guess.
     remarks : tuple of str
-        What is odd about it.
+        What is odd about its place.
     time : Statement
         What it says of the repetition time.
     """

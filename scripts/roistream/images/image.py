@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from roistream.errors import UserError
-from roistream.images.files import compression_of, files_of, open_stream, size_of, unreadable
+from roistream.images.files import COMPRESSION_OF_STREAM, compression_of, files_of, open_stream, size_of, unreadable
 from roistream.images.header import MAX_BYTES, NiftiHeader, parse_header
 from roistream.images.layout import VolumeLayout, check_surplus, truncated
 from roistream.images.members import DamagedStreamError
@@ -163,7 +163,9 @@ def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:
     try:
         with open_stream(header_path) as stream:
             header = parse_header(read_start(stream))
-        compression = compression_of(data_path)
+            compression = COMPRESSION_OF_STREAM.get(type(stream), "")
+        if data_path != header_path:
+            compression = compression_of(data_path)
     except OSError as error:
         raise unreadable(header_path, error) from error
     except (EOFError, ValueError, DamagedStreamError) as error:
@@ -174,12 +176,20 @@ def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:
         shape = shape[:-1]
     if 0 in shape:
         raise UserError(f"{path} has no voxels or no volumes (shape {shape}); give another file.")
-    if not np.isfinite(header.affine).all() or np.linalg.det(header.affine) == 0:
+    if not maps_volumes(header.affine):
         raise UserError(f"{path} has an affine that maps no volume (singular or not finite); repair its header.")
     grid, n_volumes = (*shape, 1, 1, 1)[:3], math.prod(shape[3:])
     layout = VolumeLayout(grid, n_volumes, header.dtype, header.offset, header.slope, header.inter)
     check_size(path, data_path, compression, layout)
     return Image(path, data_path, compression, layout, header), shape
+
+
+def maps_volumes(affine: np.ndarray) -> bool:
+    """Tell whether an affine maps voxels to places: it is finite, no axis is lost, and no step is beyond all measure."""
+    if not np.isfinite(affine).all() or np.abs(affine).max() > 1e9:
+        return False
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(steps.min() > 1e-9 and np.linalg.det(affine[:3, :3] / steps) != 0)
 
 
 def read_start(stream: BinaryIO) -> bytes:

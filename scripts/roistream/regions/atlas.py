@@ -64,17 +64,18 @@ def read_label_image(path: str | Path) -> LabelImage:
             remarks.append(not_finite_remark(n_not_finite, path))
             values = np.where(np.isfinite(values), values, 0)
         whole = np.rint(values)
-        off = np.abs(values - whole)
+        fractions = values[values != whole]
+        off = np.abs(fractions - np.rint(fractions))
         # A scale factor is itself rounded to float32, which puts large labels off further.
-        allowed = np.maximum(LEAST_OFF, tolerance_of(header.layout)) + 1e-7 * np.abs(values)
+        allowed = max(LEAST_OFF, tolerance_of(header.layout)) + 1e-7 * np.abs(fractions)
         if (off > np.minimum(allowed, MOST_OFF)).any():
             raise UserError(
                 f"{path} holds values that are not whole numbers; give a label image, not a probability map (up to "
                 f"{off.max():.3g} off): cut it at a threshold, or use nilearn's NiftiMapsMasker."
             )
-        if n_off := np.count_nonzero(off):
+        if off.size:
             remarks.append(
-                f"{path}: {n_off} voxels are off whole numbers by at most {off.max():.2g}, by rounding; they are rounded"
+                f"{path}: {off.size} voxels are off whole numbers by at most {off.max():.2g}, by rounding; they are rounded"
             )
         values = whole
     if (values < 0).any():

@@ -1,7 +1,9 @@
 """Where an atlas lies whose header, or whose image's header, does not say it: refused, or guessed in so many words."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -9,6 +11,23 @@ from roistream.errors import UserError
 from roistream.images.image import Image
 
 logger = logging.getLogger("roistream")
+
+
+class Grid(Protocol):
+    """A file of which it is known whether its header says where it lies."""
+
+    path: Path
+    oriented: bool
+
+
+def check_orientation(files: Iterable[Grid]) -> None:
+    """Refuse runs, or an atlas, whose headers do not say where they lie: the atlas would be placed by a guess."""
+    if silent := [str(file.path) for file in files if not file.oriented]:
+        raise UserError(
+            f"{len(silent)} file(s) have no orientation code (qform_code and sform_code are 0 or unknown), so the atlas "
+            "could be put on the runs by a guess only; repair the headers, or set 'missing_orientation: guess':\n"
+            + "\n".join(silent)
+        )
 
 
 def affine_of_atlas(

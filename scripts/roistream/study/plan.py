@@ -25,6 +25,7 @@ from roistream.memory.predict_timeseries import predict_timeseries_mib
 from roistream.regions.atlas import read_labels, select_labels
 from roistream.regions.coverage import read_regions
 from roistream.regions.label_names import read_label_names
+from roistream.regions.orientation import check_orientation
 from roistream.samples import adhd
 from roistream.study import derivatives
 from roistream.study.configuration import (
@@ -161,18 +162,6 @@ class Plan:
             return 0
         return describe(Path(self.config["atlas"]), 3)[0].n_voxels
 
-    def check_orientation(self) -> None:
-        """Refuse runs, or an atlas, whose headers do not say where they lie: the atlas would be placed by a guess."""
-        silent = [str(run.path) for runs in self.study.values() for run in runs if not run.oriented]
-        if self.config["atlas"] not in ATLASES and not describe(Path(self.config["atlas"]), 3)[0].oriented:
-            silent.append(self.config["atlas"])
-        if silent:
-            raise UserError(
-                f"{len(silent)} file(s) have no orientation code (qform_code and sform_code are 0 or unknown), so the atlas "
-                "could be put on the runs by a guess only; repair the headers, or set 'missing_orientation: guess':\n"
-                + "\n".join(silent)
-            )
-
     def placed_atlas(self, image: str) -> str:
         """Give the path of the atlas on the grid of an image, which images of one grid share; without its ending."""
         return f"resources/atlases/{self.atlas_name}_grid-{self.grid_of(image)}"
@@ -285,5 +274,6 @@ def make_plan(
         check_cleaning(config["cleaning"], plan.strategies, runs)
         tell_times(runs)
         if config["missing_orientation"] == "error":
-            plan.check_orientation()
+            atlas = [] if config["atlas"] in ATLASES else [describe(Path(config["atlas"]), 3)[0]]
+            check_orientation([*runs, *atlas])
     return plan
