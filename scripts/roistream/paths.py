@@ -18,7 +18,7 @@ POINTERS = {
     b"version https://git-lfs": "Git LFS; fetch the content (git lfs pull)",
     b"/annex/objects/": "git-annex; fetch the content (datalad get, git annex get)",
 }
-"""How the small files begin that stand for others which have not been fetched, and what they are."""
+"""What is in the first line of small files that stand for others which have not been fetched, and what they are."""
 
 MAX_POINTER_BYTES = 2**15
 
@@ -57,8 +57,8 @@ def check_file(path: str | Path, what: str = "") -> None:
         if status.st_size <= MAX_POINTER_BYTES:
             with path.open("rb") as stream:
                 start = stream.read(64)
-            for beginning, origin in POINTERS.items():
-                if start.startswith(beginning):
+            for part, origin in POINTERS.items():
+                if part in start:
                     raise UserError(f"{what}{shown(path)} is not the content but a pointer of {origin}.")
     except (OSError, ValueError) as error:
         raise UserError(f"{what}{why_unreadable(path, error)}") from error
@@ -80,7 +80,12 @@ def why_unreadable(path: Path, error: Exception) -> str:
         return f"{shown(path)} is a link that leads back to itself; correct it."
     if number == errno.ENAMETOOLONG:
         return f"{shown(path)} is too long for a path; check it."
-    return f"{shown(path)} cannot be read ({getattr(error, 'strerror', None) or error}); check the path."
+    if isinstance(error, OSError):
+        return (
+            f"{shown(path)} could not be read: {error.strerror or error} (errno {number}). The disk, the network or the file "
+            "system failed, which says nothing of the content; check them, and try again."
+        )
+    return f"{shown(path)} cannot be read ({error}); check the path."
 
 
 def leads_nowhere(path: Path, link: Path) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO
 
 from roistream.errors import UserError
 from roistream.images.members import BZIP2, GZIP, DamagedStreamError, GzipStream, MemberStream, bunzip
+from roistream.paths import check_file, why_unreadable
 
 COMPRESSIONS = {"gz": GZIP, "bz2": BZIP2}
 """Compressions that are read, and how such files begin."""
@@ -39,7 +39,6 @@ CONTENTS = (
     (b"PK\x03\x04", "a zip archive"),
     (b"\x89HDF", "HDF5, as of MINC 2"),
     (b"CDF", "NetCDF, as of MINC 1"),
-    (b"version https://git-lfs", "a pointer of Git LFS; the content has not been fetched (git lfs pull)"),
     (b"NRRD", "NRRD"),
 )
 """What else files begin with that are taken for images."""
@@ -79,17 +78,8 @@ def size_of(path: Path) -> int:
     UserError
         It is not there, may not be looked at, or is no file.
     """
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except ValueError as error:  # a character that no path can have
-        raise UserError(f"{str(path)!r} cannot be a path ({error}); check it.") from error
-    if stat.S_ISDIR(found.st_mode):
-        raise UserError(f"{path} is a folder; give the image in it.")
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(f"{path} is no file on a disk (a pipe, a device?); write the image into a file.")
-    return found.st_size
+    check_file(path)
+    return path.stat().st_size
 
 
 @contextmanager
@@ -153,8 +143,6 @@ def content(start: bytes) -> str:
         return "empty"
     if known:
         return known
-    if b"/annex/objects/" in start:
-        return "a pointer of git-annex; the content has not been fetched (git annex get)"
     if text[:5].lower() in (b"<!doc", b"<html", b"<?xml", b"<head"):
         return "a web page or XML, perhaps what a server has answered instead of the file"
     if start[:4] in SIZES_OF_HEADERS:
@@ -167,25 +155,10 @@ def content(start: bytes) -> str:
 
 
 def unreadable(path: Path | str, error: OSError) -> UserError:
-    """Word the system's error for a file; what it is depends on the file, the path, or the machine."""
-    number = error.errno
-    if number == errno.ENOMEM:
+    """Word the system's error for a file; that memory is short is no error of a file."""
+    if error.errno == errno.ENOMEM:
         raise error
-    if number in (errno.ENOENT, errno.ENOTDIR):
-        if isinstance(path, Path) and path.is_symlink():
-            return UserError(
-                f"{path} is a link to {path.readlink()}, which is not there: its content has not been fetched, or has "
-                "moved; fetch it (as by git annex get), or correct the link."
-            )
-        return UserError(f"{path} does not exist; check the path.")
-    if number in (errno.EACCES, errno.EPERM):
-        return UserError(f"{path} may not be read ({os.strerror(number)}); ask for the permission.")
-    if number in (errno.ENAMETOOLONG, errno.ELOOP):
-        return UserError(f"{path} cannot be found ({os.strerror(number)}); check the path.")
-    return UserError(
-        f"{path} could not be read: {error.strerror or error} (errno {number}). The disk, the network or the file system failed, "
-        "which says nothing of the content; check them, and try again."
-    )
+    return UserError(why_unreadable(Path(path), error))
 
 
 def is_damage(error: BaseException) -> bool:
