@@ -23,7 +23,7 @@ from roistream.images.volumes import read_blocks, read_stored
 from roistream.images.writing import header_like, write_image
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
-from roistream.study.repetition import check_given_once
+from roistream.study.repetition import tell_repetition
 from roistream.study.runs import write_run_lengths
 
 logger = logging.getLogger("roistream")
@@ -59,7 +59,7 @@ def concatenate_runs(
     UserError
         A run is unreadable or does not fit the first one.
     """
-    check_given_once(runs)
+    tell_repetition(runs)
     inputs = Unchanged(runs)
     series = open_series(runs)
     tell(series.remarks)

@@ -39,7 +39,7 @@ from roistream.regions.requested import digest_of, locate_atlas, locate_masks
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES, Strategy
 from roistream.strategies.workers import check_workers
-from roistream.study.repetition import check_given_once
+from roistream.study.repetition import tell_repetition
 from roistream.study.runs import read_run_lengths
 
 logger = logging.getLogger("roistream")
@@ -108,7 +108,7 @@ def extract_regions(
     """
     entry = STRATEGIES[strategy]
     check_abilities(entry, image, atlas, cleaning or {})
-    check_given_once(image, confounds)
+    tell_repetition(image, confounds)
     inputs = Unchanged(image)
     source = open_series(image) if entry.reads_series else inspect(image[0])
     tell(source.remarks)

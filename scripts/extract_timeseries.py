@@ -35,7 +35,7 @@ from roistream.regions.labels import STATISTICS
 from roistream.regions.placed import PlacedAtlas, put_on_grid, read_placed
 from roistream.reporting import reporting
 from roistream.study.extraction import clean, extract
-from roistream.study.repetition import check_given_once
+from roistream.study.repetition import tell_repetition
 from roistream.study.timeseries import (
     describe,
     remove_others,
@@ -104,7 +104,7 @@ def extract_timeseries(
         A run, the atlas, a table or an option is unusable, or memory will not suffice.
     """
     begin = time.monotonic()
-    check_given_once(runs, confounds)
+    tell_repetition(runs, confounds)
     inputs = Unchanged(runs)
     source = open_series(runs)
     tell(source.remarks)

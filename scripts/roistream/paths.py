@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from contextlib import suppress
 from pathlib import Path
 
@@ -114,25 +114,6 @@ def identity(path: str | Path) -> Hashable:
         return os.path.abspath(path)  # noqa: PTH100 (there is nothing that could be resolved)
     # Some network file systems number no files.
     return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
-
-
-def check_once(paths: Iterable[Path], kind: str) -> None:
-    """Refuse files of which one is given twice, by whatever names.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        The files; of a run its data, for two runs may share a header.
-    kind : str
-        What messages call one of them.
-    """
-    names: dict[Hashable, Path] = {}
-    for path in paths:
-        before = names.get(identity(path))
-        if before is not None:
-            other = "" if before == path else f", also as {shown(before)}"
-            raise UserError(f"The {kind} {shown(path)} is given twice{other}; give each {kind} once.")
-        names[identity(path)] = path
 
 
 def absolute(path: str | Path) -> Path:

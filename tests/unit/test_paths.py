@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from conftest import save_run
 from roistream.errors import UserError
 from roistream.images.image import inspect
-from roistream.paths import as_argument, brace_free, check_file, check_once, identity, shown
+from roistream.paths import as_argument, brace_free, check_file, identity, shown
 
 
 def told(path):
@@ -145,19 +145,6 @@ def test_a_file_is_known_by_what_it_is(tmp_path, monkeypatch):
     assert len({identity(name) for name in names}) == 1
     assert len({identity(name) for name in ("a", "copy", "absent", "other")}) == 4
     assert identity("absent") == identity(tmp_path / "x/../absent")
-
-
-def test_a_file_that_is_given_twice(tmp_path):
-    (tmp_path / "a").touch()
-    (tmp_path / "b").touch()
-    (tmp_path / "link").symlink_to("a")
-    check_once([tmp_path / "a", tmp_path / "b", tmp_path / "absent"], "run")
-    with pytest.raises(
-        UserError, match=rf"^The run {tmp_path}/link is given twice, also as {tmp_path}/a; give each run once"
-    ):
-        check_once([tmp_path / "a", tmp_path / "b", tmp_path / "link"], "run")
-    with pytest.raises(UserError, match="is given twice; give"):
-        check_once([tmp_path / "b", tmp_path / "b"], "table")
 
 
 # Names that other programs would take for more

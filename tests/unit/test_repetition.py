@@ -9,6 +9,7 @@ import yaml
 
 from conftest import AFFINE, ROOT, save_run
 from roistream.errors import UserError
+from roistream.study.repetition import tell_repetition
 from roistream.study.runs import read_runs_table
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text(encoding="utf-8"))
@@ -142,3 +143,16 @@ def test_anything_behind_a_path_is_told_with_all_other_problems(study):
         line, _, word = expected.partition(" ")
         assert text.startswith(f"line {line}: ")
         assert word in text
+
+
+def test_a_program_tells_what_it_is_given_twice(study, caplog):
+    runs, tables = other_names(study / "run-1.nii"), other_names(study / "run-1.tsv")
+    for run, table in zip(runs, tables, strict=True):
+        tell_repetition([study / "run-1.nii", study / "run-2.nii", study / run], [study / "run-1.tsv", study / table])
+        assert [text.partition(" is given twice")[0] for text in caplog.messages] == [
+            f"The run {study / run}",
+            f"The table of confounds {study / table}",
+        ]
+        caplog.clear()
+    tell_repetition([study / "run-1.nii", study / "run-2.nii"], [study / "run-1.tsv", study / "run-2.tsv"])
+    assert not caplog.messages

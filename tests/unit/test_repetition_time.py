@@ -362,21 +362,21 @@ def test_runs_of_which_one_says_nothing(tmp_path):
 def test_concatenated(tmp_path, first):
     runs = {
         name: save(tmp_path / f"{name}.nii", *says)
-        for name, says in {"two": (2,), "none": (0,), "msec": (2, MSEC)}.items()
+        for name, says in {"two": (2,), "none": (0,), "other": (0,), "msec": (2, MSEC)}.items()
     }
     runs["volume"] = tmp_path / "volume.nii"
     nib.Nifti1Image(DATA[..., 0], AFFINE).to_filename(runs["volume"])
     out = tmp_path / "image.nii"
-    concatenate_runs([runs[first], runs["none"]], out, tmp_path / "runs.tsv", t_r=2.5)
+    concatenate_runs([runs[first], runs["other"]], out, tmp_path / "runs.tsv", t_r=2.5)
     assert inspect(out).t_r == 2.5
     assert nib.load(out).header.get_xyzt_units()[1] == "sec"
     assert nib.load(out).shape[3] == (41 if first == "volume" else 80)
-    concatenate_runs([runs[first], runs["none"]], out, tmp_path / "runs.tsv")
+    concatenate_runs([runs[first], runs["other"]], out, tmp_path / "runs.tsv")
     assert inspect(out).t_r == (2.0 if first == "two" else None)
-    say(tmp_path / "none.json", 1.5)
+    say(tmp_path / "other.json", 1.5)
     if first != "two":
         say(runs[first].with_suffix(".json"), 1.5)
-        concatenate_runs([runs[first], runs["none"]], out, tmp_path / "runs.tsv")
+        concatenate_runs([runs[first], runs["other"]], out, tmp_path / "runs.tsv")
         assert inspect(out).t_r == 1.5
 
 

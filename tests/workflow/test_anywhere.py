@@ -152,7 +152,7 @@ def test_all_that_is_wrong_is_told_before_any_job(tmp_path):
 
 def test_a_job_that_fails_says_its_sentence_once(tmp_path):
     """And no list of its masks stands around it where Snakemake words the command."""
-    project = copy_project(tmp_path / "{project} x")
+    project = copy_project(tmp_path / "[pro jekt] * 's")
     data = save_small_data(tmp_path / "data")
     whole = data.runs["b"].read_bytes()
     data.runs["b"].write_bytes(whole[: len(whole) // 2])

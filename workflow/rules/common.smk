@@ -20,6 +20,8 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parents
 SCRIPTS = ROOT / "scripts"
 if not SCRIPTS.is_dir():
     sys.exit(f"ERROR: {ROOT} has no folder scripts; use roistream from a clone, by the path of its Snakefile.")
+if "{" in str(ROOT):
+    sys.exit(f"ERROR: {ROOT} has braces in its name, in which Snakemake looks for wildcards; move roistream elsewhere.")
 sys.path.insert(0, str(SCRIPTS))
 # Another version, which somebody has imported before, is not the one that these rules belong to.
 for name in [name for name in sys.modules if name.partition(".")[0] == "roistream"]:
@@ -300,7 +302,9 @@ def digest_of(script):
 
 with users_mistakes():
     if workflow.is_main_process:
-        check_writable([place(folder) for folder in (".", "results", "derivatives", str(derivatives.FOLDER), "resources", "logs")])
+        check_writable(
+            [place(folder) for folder in (".", "results", "derivatives", str(derivatives.FOLDER), "resources", "logs")]
+        )
     PLAN = make_plan(
         {**yaml.safe_load((ROOT / "config.yaml").read_text("utf-8")), **config},
         {name: schema(name) for name in ("config", "runs")},

@@ -46,7 +46,7 @@ rule compare_study:
         "../../envs/figures.yaml"
     params:
         program=program("compare_study.py"),
-        results=place("results"),
+        results=lambda wildcards: place("results"),
         images=compared_images,
         order=order_of(PLAN.runs),
         strategies=STRATEGIES,

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from roistream.images.files import files_of
-from roistream.paths import check_once, identity
+from roistream.paths import identity
 from roistream.study.names import read_name
 
 logger = logging.getLogger("roistream")
@@ -79,7 +79,13 @@ def acquisition_of(run: Path) -> Hashable:
     return name.acquisition, name.suffix
 
 
-def check_given_once(runs: Sequence[Path], confounds: Sequence[Path] = ()) -> None:
-    """Refuse runs or tables of confounds of which one is given twice to a program."""
-    check_once((files_of(run)[1] for run in runs), "run")
-    check_once(confounds, "table of confounds")
+def tell_repetition(runs: Sequence[str | Path], confounds: Sequence[str | Path] = ()) -> None:
+    """Tell of runs or tables of confounds of which one is given twice to a program; whoever calls it may mean it."""
+    given = [("run", files_of(Path(path))[1], path) for path in runs]
+    given += [("table of confounds", path, path) for path in confounds]
+    first: dict[Hashable, str | Path] = {}
+    for kind, file, path in given:
+        before = first.get(identity(file))
+        if before is not None:
+            logger.warning("The %s %s is given twice, before as %s; give each once, or its copies.", kind, path, before)
+        first.setdefault(identity(file), path)
