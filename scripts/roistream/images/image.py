@@ -20,7 +20,7 @@ from roistream.paths import check_file
 
 logger = logging.getLogger("roistream")
 
-MOST_TIMES = {"": 1, "gz": 1032, "bz2": 1_300_000}
+MOST_TIMES = {"": 1, "gz": 1032, "bz2": 1_500_000}
 """By how much a compression can make a file smaller at most."""
 
 
