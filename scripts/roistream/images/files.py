@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from roistream.errors import UserError
-from roistream.images.members import BZIP2, GZIP, DamagedStreamError, GzipStream, MemberStream, bunzip
+from roistream.images.members import BZIP2, GZIP, GzipStream, MemberStream, bunzip
+from roistream.paths import check_file, why_unreadable
 
 COMPRESSIONS = {"gz": GZIP, "bz2": BZIP2}
 """Compressions that are read, and how such files begin."""
@@ -72,24 +72,12 @@ def called(path: Path) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Look at a file; give its size in bytes.
-
-    Raises
-    ------
-    UserError
-        It is not there, may not be looked at, or is no file.
-    """
+    """Look at a file, see `roistream.paths.check_file`; give its size in bytes."""
+    check_file(path)
     try:
-        found = path.stat()
+        return path.stat().st_size
     except OSError as error:
         raise unreadable(path, error) from error
-    except ValueError as error:  # a character that no path can have
-        raise UserError(f"{str(path)!r} cannot be a path ({error}); check it.") from error
-    if stat.S_ISDIR(found.st_mode):
-        raise UserError(f"{path} is a folder; give the image in it.")
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(f"{path} is no file on a disk (a pipe, a device?); write the image into a file.")
-    return found.st_size
 
 
 @contextmanager
@@ -167,27 +155,7 @@ def content(start: bytes) -> str:
 
 
 def unreadable(path: Path | str, error: OSError) -> UserError:
-    """Word the system's error for a file; what it is depends on the file, the path, or the machine."""
-    number = error.errno
-    if number == errno.ENOMEM:
+    """Word the system's error for a file, given by its path or by what messages call it."""
+    if error.errno == errno.ENOMEM:
         raise error
-    if number in (errno.ENOENT, errno.ENOTDIR):
-        if isinstance(path, Path) and path.is_symlink():
-            return UserError(
-                f"{path} is a link to {path.readlink()}, which is not there: its content has not been fetched, or has "
-                "moved; fetch it (as by git annex get), or correct the link."
-            )
-        return UserError(f"{path} does not exist; check the path.")
-    if number in (errno.EACCES, errno.EPERM):
-        return UserError(f"{path} may not be read ({os.strerror(number)}); ask for the permission.")
-    if number in (errno.ENAMETOOLONG, errno.ELOOP):
-        return UserError(f"{path} cannot be found ({os.strerror(number)}); check the path.")
-    return UserError(
-        f"{path} could not be read: {error.strerror or error} (errno {number}). The disk, the network or the file system failed, "
-        "which says nothing of the content; check them, and try again."
-    )
-
-
-def is_damage(error: BaseException) -> bool:
-    """Tell whether an error is of the content that was decompressed, not of the system."""
-    return isinstance(error, EOFError | DamagedStreamError)
+    return UserError(why_unreadable(Path(path), error))
