@@ -80,12 +80,12 @@ def why_unreadable(path: Path, error: Exception) -> str:
         return f"{shown(path)} is a link that leads back to itself; correct it."
     if number == errno.ENAMETOOLONG:
         return f"{shown(path)} is too long for a path; check it."
-    if isinstance(error, OSError):
-        return (
-            f"{shown(path)} could not be read: {error.strerror or error} (errno {number}). The disk, the network or the file "
-            "system failed, which says nothing of the content; check them, and try again."
-        )
-    return f"{shown(path)} cannot be read ({error}); check the path."
+    if number is None:
+        return f"{shown(path)} cannot be a path ({error}); check it."
+    return (
+        f"{shown(path)} could not be read: {getattr(error, 'strerror', None) or error} (errno {number}). The disk, the network "
+        "or the file system failed, which says nothing of the content; check them, and try again."
+    )
 
 
 def leads_nowhere(path: Path, link: Path) -> str:

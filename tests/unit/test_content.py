@@ -300,13 +300,13 @@ def test_paths_that_lead_to_no_image(tmp_path):
     folder.mkdir()
     for path, message in (
         (dangling, "is a link of git-annex whose content was not fetched"),
-        (loop, "leads back to itself"),
+        (loop, "is a link that leads back to itself"),
         (pipe, "is a pipe"),
         (folder, "is a folder"),
-        (tmp_path / ("x" * 300 + ".nii"), "is too long for a path"),
+        (tmp_path / ("x" * 300 + ".nii"), "too long"),
         (tmp_path / "absent" / "run.nii", "does not exist"),
         (tmp_path / "absent.hdr", "does not exist"),
-        (tmp_path / "a\0b.nii", "cannot be read"),
+        (tmp_path / "a\0b.nii", "cannot be a path"),
     ):
         with pytest.raises(UserError, match=message):
             inspect(path)

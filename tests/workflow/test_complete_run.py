@@ -97,7 +97,7 @@ def test_nothing_lies_elsewhere(complete_run):
     made = files_below(complete_run.folder) - complete_run.given
     assert {path.parts[0] for path in made} == {"resources", "results", "logs", ".snakemake"}
     atlases = {path.name.split("_", 2)[2] for path in made if path.parts[0] == "resources"}
-    assert atlases == {"dseg.nii.gz", "regions.tsv", "coverage.npy"}, "one grid"
+    assert atlases == {"dseg.nii.gz", "dseg.json", "regions.tsv", "coverage.npy"}, "one grid"
     assert complete_run.given <= files_below(complete_run.folder)
     study = {f"study_memory.{ending}" for ending in ("tsv", "png", "svg")}
     assert {path.parts[1] for path in made if path.parts[0] == "results"} == {*IMAGES, *study}

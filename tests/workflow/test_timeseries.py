@@ -200,7 +200,7 @@ def test_files(repaired):
     assert f"sub-01/ses-2/func/sub-01_ses-2_task-rest_atlas-{ATLAS}_stat-mean_timeseries.tsv" in derivatives
     atlases = {path.name for path in made if path.parts[0] == "resources"}
     grids = [grid_id(GRID, AFFINE), grid_id(LOW_GRID, LOW_AFFINE)]
-    endings = ("dseg.nii.gz", "regions.tsv", "coverage.npy")
+    endings = ("dseg.nii.gz", "dseg.json", "regions.tsv", "coverage.npy")
     assert atlases == {f"{ATLAS}_grid-{grid}_{ending}" for grid in grids for ending in endings}
     logs = {str(path) for path in made if path.parts[0] == "logs"}
     assert len(logs) == N_IMAGES + len(grids) + 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from roistream.errors import UserError
-from roistream.images.members import BZIP2, GZIP, DamagedStreamError, GzipStream, MemberStream, bunzip
+from roistream.images.members import BZIP2, GZIP, GzipStream, MemberStream, bunzip
 from roistream.paths import check_file, why_unreadable
 
 COMPRESSIONS = {"gz": GZIP, "bz2": BZIP2}
@@ -71,15 +71,12 @@ def called(path: Path) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Look at a file; give its size in bytes.
-
-    Raises
-    ------
-    UserError
-        It is not there, may not be looked at, or is no file.
-    """
+    """Look at a file, see `roistream.paths.check_file`; give its size in bytes."""
     check_file(path)
-    return path.stat().st_size
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 @contextmanager
@@ -155,12 +152,7 @@ def content(start: bytes) -> str:
 
 
 def unreadable(path: Path | str, error: OSError) -> UserError:
-    """Word the system's error for a file; that memory is short is no error of a file."""
+    """Word the system's error for a file, given by its path or by what messages call it."""
     if error.errno == errno.ENOMEM:
         raise error
     return UserError(why_unreadable(Path(path), error))
-
-
-def is_damage(error: BaseException) -> bool:
-    """Tell whether an error is of the content that was decompressed, not of the system."""
-    return isinstance(error, EOFError | DamagedStreamError)

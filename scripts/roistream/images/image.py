@@ -19,7 +19,7 @@ from roistream.images.members import DamagedStreamError
 
 logger = logging.getLogger("roistream")
 
-MOST_TIMES = {"": 1, "gz": 1032, "bz2": 1_300_000}
+MOST_TIMES = {"": 1, "gz": 1032, "bz2": 1_500_000}
 """By how much a compression can make a file smaller at most."""
 
 
