@@ -51,7 +51,7 @@ def conda_pins(path):
 
 RUN_PINS = pip_pins(ROOT / "envs" / "requirements.txt")
 DEV_PINS = pip_pins(ROOT / "envs" / "requirements-dev.txt")
-RUN_RANGES = ranges(PROJECT["dependencies"])
+RUN_RANGES = ranges(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["workflow"])
 DEV_RANGES = ranges(PROJECT["optional-dependencies"]["dev"])
 
 

@@ -9,11 +9,12 @@ from conftest import ROOT
 LIBRARY = ROOT / "scripts" / "roistream"
 
 WINGS = [
-    ("errors", "outputs", "provenance", "command_line", "extraction_options", "reporting", "__version__"),
+    ("errors", "outputs", "provenance", "command_line", "extraction_options", "reporting", "__main__", "__version__"),
     ("images",),
     ("regions",),
     ("cleaning",),
     ("samples",),
+    ("maskers",),
     ("strategies",),
     ("memory",),
     ("study",),

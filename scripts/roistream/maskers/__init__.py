@@ -1,0 +1,1 @@
+"""nilearn's maskers for volumes, in flat memory."""
