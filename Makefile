@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-cluster lint benchmark clean
+.PHONY: run test test-nilearn test-cluster lint benchmark clean
 
 # The embedded default: simulated subjects, all strategies, the comparison below results/large_fmri/.
 run: $(VENV)/run.done
@@ -13,6 +13,10 @@ run: $(VENV)/run.done
 test: $(VENV)/dev.done
 	$(BIN)/python -m pytest
 
+# All of nilearn's own tests of its maskers, with our classes in the place of its own: some ten minutes.
+test-nilearn: $(VENV)/dev.done
+	$(BIN)/python tests/nilearn_own/run.py
+
 # The tests on a real SLURM alone, which they start and stop; its packages: tests/cluster/cluster.sh install
 test-cluster: $(VENV)/dev.done
 	ROISTREAM_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
@@ -20,12 +24,14 @@ test-cluster: $(VENV)/dev.done
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
 # Speed and memory against the bars, for a quiet machine and about 40 minutes: docs/benchmark.md and its figure.
 benchmark: $(VENV)/run.done
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks --repeats 3 --out docs --workdir .benchmark
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.maskers --repeats 3 --out docs --workdir .benchmark
 
 clean:
 	rm -rf $(VENV)

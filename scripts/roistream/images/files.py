@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from isal import isal_zlib
-from isal.isal_zlib import _GzipReader
+from isal import igzip, isal_zlib
+
+try:
+    from isal.isal_zlib import _GzipReader
+except ImportError:  # it is private to isal
+    _GzipReader = None
 
 COMPRESSIONS = (".gz", ".bz2")
 
@@ -33,7 +37,10 @@ def open_stream(path: Path) -> Iterator[BinaryIO]:
     """Open a file for one sequential pass, decompressing by its ending as nibabel does."""
     with path.open("rb", buffering=0) as file:
         ending = path.suffix.lower()
-        if ending == ".gz":
+        if ending == ".gz" and _GzipReader is None:
+            with igzip.open(file) as stream:
+                yield stream
+        elif ending == ".gz":
             # The reader under igzip.open: it decompresses straight into the block, without a buffer of its own between.
             yield _GzipReader(file, 2**19)
         elif ending == ".bz2":

@@ -119,8 +119,7 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
     command : sequence of str
         The program, looked up on ``PATH``, and its arguments.
     interval_s : float, default=0.05
-        Pause between samples in seconds. It lasts at least as long as the sample before it took (13 ms per GiB of
-        RSS were measured), so that looking takes no more than half of one core.
+        Seconds between samples; at least as many as the last one took (13 ms per GiB of RSS), half of one core at most.
 
     Returns
     -------
@@ -133,6 +132,11 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
         If the command was not found or cannot be executed.
     UserError
         If the system is not Linux.
+
+    Examples
+    --------
+    >>> measure(["sleep", "0.3"]).peak_pss_mib < 100
+    True
     """
     if not sys.platform.startswith("linux"):
         raise UserError(f"Memory can be measured on Linux only; {sys.platform} does not tell the PSS of a process.")
