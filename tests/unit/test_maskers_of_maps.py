@@ -1,5 +1,7 @@
 """Weights of maps: least squares in double precision, no further from the solution than nilearn is."""
 
+from contextlib import nullcontext
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -97,7 +99,7 @@ def test_maps_outside_of_the_mask_are_dropped_as_nilearn_drops_them(paths):
     mask[3:5] = 0  # all of the map 3
     for keep in (False, True):
         parameters = {"mask_img": nib.Nifti1Image(mask, AFFINE), "keep_masked_maps": keep}
-        with pytest.warns(match="map"):
+        with nullcontext() if keep else pytest.warns(match="removed: {3}"):
             found = maskers.NiftiMapsMasker(atlas, **parameters).fit_transform(run)
         expected = nilearn_maskers.NiftiMapsMasker(atlas, **parameters).fit_transform(run)
         assert found.shape == expected.shape == (N_VOLUMES, N_MAPS if keep else N_MAPS - 1)
@@ -156,6 +158,6 @@ def test_reports_and_several_images(paths):
     run, atlas = paths
     masker = maskers.NiftiMapsMasker(atlas)
     masker.fit_transform(run)
-    assert "<html" in str(masker.generate_report(displayed_maps=[0, 2]))
+    assert "masker" in str(masker.generate_report(displayed_maps=[0, 2]))
     several = maskers.MultiNiftiMapsMasker(atlas).fit_transform([run, run])
     assert np.array_equal(several[0], masker.transform(run))

@@ -45,9 +45,10 @@ def test_without_the_reader_under_igzip(run, reloaded, monkeypatch):
     assert _GzipReader is None
     values = np.concatenate([block.values.copy() for block in volumes.read_blocks(inspect(run), 2**12)])
     assert np.array_equal(values.T.reshape(DATA.shape, order="F"), DATA)
+    image = inspect(run)
     run.write_bytes(run.read_bytes()[:-400])
     with pytest.raises(UserError, match="ends early: 9 volumes expected"):
-        list(volumes.read_blocks(inspect(run), 2**12))
+        list(volumes.read_blocks(image, 2**12))
 
 
 @pytest.mark.filterwarnings("ignore")

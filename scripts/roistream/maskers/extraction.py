@@ -43,8 +43,8 @@ def filter_and_extract(
     are written there, and a memory map of the file is returned.
     """
     series = as_series(imgs)
-    steps = series is not None and Steps.of(series, parameters, dtype)
-    if not steps:
+    steps = None if series is None else Steps.of(series, parameters, dtype)
+    if series is None or steps is None:
         return internals.filter_and_extract(
             imgs,
             extraction_function,

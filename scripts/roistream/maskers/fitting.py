@@ -7,7 +7,7 @@ from typing import Any
 
 import nibabel as nib
 
-from roistream.maskers.inputs import as_series, loaded, on_disk, stand_in, volume_to_show
+from roistream.maskers.inputs import as_series, loaded, on_disk, put_on_grid, stand_in, volume_to_show
 from roistream.maskers.lazy import SeriesData, VolumeData, as_image
 from roistream.maskers.maps import resampled, stand_in_for
 from roistream.maskers.sparse_maps import sparsely
@@ -37,10 +37,11 @@ def fitted_to_stand_in(masker: Any, fit: Callable, imgs: object, each: bool = Fa
     fit(without_data)
     report = getattr(masker, "_reporting_data", None) if masker.reports else None
     if report and isinstance(report.get("images"), nib.Nifti1Image):
-        report["images"] = volume_to_show(imgs, report["images"])
+        shown = volume_to_show(imgs)
+        report["images"] = put_on_grid(shown, report["images"])
         changed = report.get("transform")
         if changed and isinstance(changed[0], nib.Nifti1Image):
-            changed[0] = volume_to_show(imgs, changed[0])
+            changed[0] = put_on_grid(shown, changed[0])
     return masker
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import nilearn
@@ -14,7 +15,7 @@ from roistream.maskers.blocks import blocks_of, file_behind, is_readable
 from roistream.maskers.lazy import ResampledData, SeriesData, VolumeData, as_image, value_dtype
 
 
-def loaded(imgs: object) -> object:
+def loaded(imgs: Any) -> Any:
     """Open what names files; lists stay lists. What cannot be opened stays as it is: nilearn knows what to say of it.
 
     Returns
@@ -121,23 +122,24 @@ def mean_volume(image: nib.Nifti1Pair) -> np.ndarray:
     return (total / total.dtype.type(image.shape[3])).reshape(image.shape[:3], order="F")
 
 
-def volume_to_show(imgs: object, like: nib.Nifti1Image) -> nib.Nifti1Image:
+def volume_to_show(imgs: Any) -> nib.Nifti1Image:
     """Give the volume that nilearn shows in reports, to be read later or taken along: one image's middle, the first of several.
 
     Parameters
     ----------
     imgs : image-like
         What the masker was fitted to; there is a `stand_in` for it.
-    like : nibabel image
-        What nilearn keeps for the report where it was given the stand-in.
     """
     opened = loaded(imgs)
+    several = isinstance(opened, list)
     while isinstance(opened, list):
         opened = opened[0]
     if opened.ndim == 3:
-        shown = opened
-    else:
-        several = isinstance(imgs, list | tuple)
-        shown = as_image(VolumeData(opened, 0 if several else opened.shape[3] // 2), opened)
+        return opened
+    return as_image(VolumeData(opened, 0 if several else opened.shape[3] // 2), opened)
+
+
+def put_on_grid(shown: nib.Nifti1Image, like: nib.Nifti1Image) -> nib.Nifti1Image:
+    """Show a volume on the grid of another image, when it is asked for."""
     same = like.shape == shown.shape and np.array_equal(like.affine, shown.affine)
     return shown if same else as_image(ResampledData(shown, like), like)

@@ -44,8 +44,9 @@ class Maps:
         support = np.flatnonzero(np.diff(columns.tocsr().indptr)) if mask_img is None else inside_maps(columns)
         self.positions = support
         self.maps = as_dense_if_full(columns.tocsr()[support].astype(np.float64))
-        data = empty.get_data_dtype().newbyteorder("=")
-        single = columns.dtype == np.float32 and data == np.float32
+        # nilearn leaves the choice between single and double precision to scipy.
+        types = (np.empty(0, columns.dtype), np.empty(0, empty.get_data_dtype()))
+        single = linalg.get_lapack_funcs(("gelsd",), types)[0].dtype == np.float32
         self.factor, self.refines = pseudo_inverse_of_gram(self.maps, np.float32 if single else np.float64)
         self.signals = np.empty((n_volumes, columns.shape[1]), np.float32 if single else np.float64)
         self.warned = False
@@ -125,7 +126,9 @@ def triangle(maps: sparse.csr_array | np.ndarray) -> np.ndarray:
     found = np.zeros((0, maps.shape[1]))
     for first in range(0, maps.shape[0], QR_ROWS):
         rows = maps[first : first + QR_ROWS]
-        found = linalg.qr(np.vstack([found, rows.toarray() if sparse.issparse(rows) else rows]), mode="r")[0]
+        found = linalg.qr(np.vstack([found, np.asarray(rows.todense() if sparse.issparse(rows) else rows)]), mode="r")[
+            0
+        ]
         found = found[: maps.shape[1]]
     return found
 

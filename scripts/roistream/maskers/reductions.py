@@ -152,7 +152,8 @@ class Spheres:
         self.n_volumes = n_volumes
         self.signals = np.empty((n_volumes, len(self.spheres)), empty.get_data_dtype())
         # Without a mask, nilearn puts 0 for infinite values only where there is a NaN, or both infinities, anywhere.
-        self.undefined, self.infinite = False, set()
+        self.undefined = False
+        self.infinite: set[int] = set()
         self.without_infinite: dict[int, np.ndarray] = {}
 
     def add(self, first: int, values: np.ndarray) -> None:

@@ -46,7 +46,9 @@ def extract_to_file(
         raise UserError(f"{path} does not end in .npy, the format in which the signals are written; give such a name.")
     n_volumes = (*series.shape, 1)[3]
     with whole_file(path) as partial:
-        signals, first, picking = None, 0, None
+        signals: Any = None
+        picking: Any = None
+        first = 0
         raw = partial if not internals.changes(dict(options)) else partial.with_suffix(".raw")
         try:
             for values in blocks_of(series, steps.block_bytes):
@@ -75,7 +77,7 @@ def float_dtype(dtype: np.dtype) -> np.dtype:
 def clean_to_file(signals: np.ndarray, path: Path, options: Mapping[str, Any]) -> None:
     """Clean the columns of an array, some at a time, into a file."""
     n_columns = max(1, CLEANED_BYTES // (8 * len(signals)))
-    cleaned = None
+    cleaned: Any = None
     for first in range(0, signals.shape[1], n_columns):
         some = np.s_[:, first : first + n_columns]
         found = internals.clean(np.asfortranarray(signals[some]), **options)

@@ -74,7 +74,7 @@ class Steps:
     fwhm: Any = None
 
     @classmethod
-    def of(cls, image: nib.Nifti1Pair, parameters: Mapping[str, Any], dtype: object) -> Steps | None:
+    def of(cls, image: nib.Nifti1Pair, parameters: Mapping[str, Any], dtype: Any) -> Steps | None:
         """Take the steps from a masker's parameters; None for those that depend on the whole image in a way that is not ours."""
         values = value_dtype(image)
         wanted = values if dtype is None else np.dtype(automatic(values) if dtype == "auto" else dtype)
@@ -141,7 +141,8 @@ def resamples(image: nib.Nifti1Pair, affine: Any, shape: Any) -> bool:
 
 def extremes(image: nib.Nifti1Pair, dtype: np.dtype | None) -> tuple[Any, Any]:
     """Find the least and the greatest value of an image, among them 0, as nilearn's clipping takes them."""
-    low = high = None
+    low: Any = None
+    high: Any = None
     for values in blocks_of(image):
         if dtype is not None:
             values = values.astype(dtype)
