@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 import nilearn
 
 HERE = Path(__file__).parent
+PACKAGE, TESTS = Path(nilearn.__file__).parent, "maskers/tests"
 RECORD = HERE / f"nilearn-{nilearn.__version__}.json"
 FILES = [
     *(f"test_nifti_{kind}" for kind in ("masker", "labels_masker", "maps_masker", "spheres_masker")),
@@ -46,10 +47,10 @@ def run(ours: bool, deselected: list[str], workdir: Path) -> dict[str, tuple[boo
     ]
     command += [f"--junitxml={workdir / 'found.xml'}", *(["-p", "in_place"] if ours else [])]
     command += [f"--deselect={test}" for test in deselected]
-    tests = Path(nilearn.__file__).parent / "maskers" / "tests"
+    command += [f"--rootdir={PACKAGE}", f"--confcutdir={PACKAGE}"]
     paths = [HERE, HERE.parents[1] / "scripts", *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "MPLBACKEND": "agg"}
-    command += [tests / f"{name}.py" for name in FILES if (tests / f"{name}.py").exists()]
+    command += [PACKAGE / TESTS / f"{name}.py" for name in FILES]
     subprocess.run(list(map(str, command)), cwd=workdir, env=environment)
     found = {}
     for case in ElementTree.parse(workdir / "found.xml").iter("testcase"):
@@ -75,8 +76,7 @@ def main() -> None:
             print(f"{len(found)} tests, {len(fails)} fail with nilearn's own classes, {len(slow)} are slow.")
             return
         skipped = known["slow"] if arguments.quick else []
-        tests = Path(nilearn.__file__).parent / "maskers" / "tests"
-        found = run(True, [f"{tests}/{test.replace('::', '.py::', 1)}" for test in skipped], Path(folder))
+        found = run(True, [f"{TESTS}/{test.replace('::', '.py::', 1)}" for test in skipped], Path(folder))
     fails = {test for test, (failed, _) in found.items() if failed and OURS_ALONE not in test}
     new = sorted(fails - set(known["fails"]))
     print(f"{len(found)} tests; {len(new)} fail with ours and pass with nilearn's classes.", *new, sep="\n")
