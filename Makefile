@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-nilearn test-cluster lint benchmark clean
+.PHONY: run test test-nilearn test-newest test-cluster lint benchmark clean
 
 # The embedded default: simulated subjects, all strategies, the comparison below results/large_fmri/.
 run: $(VENV)/run.done
@@ -16,6 +16,12 @@ test: $(VENV)/dev.done
 # All of nilearn's own tests of its maskers, with our classes in the place of its own: some ten minutes.
 test-nilearn: $(VENV)/dev.done
 	$(BIN)/python tests/nilearn_own/run.py
+
+# The library with the newest nilearn, in an environment of its own: what depends on nilearn, and nilearn's own tests.
+ON_NILEARN := maskers maskers_of_maps private_names public_names cleaning labels threads
+test-newest: $(VENV)-newest/run.done
+	$(VENV)-newest/bin/python -m pytest $(ON_NILEARN:%=tests/unit/test_%.py)
+	$(VENV)-newest/bin/python tests/nilearn_own/run.py
 
 # The tests on a real SLURM alone, which they start and stop; its packages: tests/cluster/cluster.sh install
 test-cluster: $(VENV)/dev.done
@@ -34,7 +40,7 @@ benchmark: $(VENV)/run.done
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks.maskers --repeats 3 --out docs --workdir .benchmark
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-newest
 
 $(VENV)/run.done: envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -45,4 +51,9 @@ $(VENV)/run.done: envs/requirements.txt
 
 $(VENV)/dev.done: envs/requirements-dev.txt $(VENV)/run.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-dev.txt
+	touch $@
+
+$(VENV)-newest/run.done: envs/requirements-newest.txt
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-newest.txt
 	touch $@

@@ -73,7 +73,9 @@ def main() -> None:
             fails = sorted(test for test, (failed, _) in found.items() if failed)
             slow = sorted(test for test, (_, seconds) in found.items() if seconds > SLOW_S)
             RECORD.write_text(json.dumps({"fails": fails, "slow": slow}, indent=1) + "\n", "utf-8")
-            print(f"{len(found)} tests, {len(fails)} fail with nilearn's own classes, {len(slow)} are slow.")
+            quick_s = sum(seconds for _, seconds in found.values() if seconds <= SLOW_S)
+            print(f"{len(found)} tests, {len(fails)} fail with nilearn's own classes.")
+            print(f"{len(slow)} are slow, the others take {quick_s:.0f} s.")
             return
         skipped = known["slow"] if arguments.quick else []
         found = run(True, [f"{TESTS}/{test.replace('::', '.py::', 1)}" for test in skipped], Path(folder))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -43,10 +44,10 @@ def is_readable(image: object) -> bool:
     return isinstance(array_of(image), np.ndarray) or file_behind(image) is not None
 
 
-def array_of(image: nib.Nifti1Pair) -> np.ndarray | None:
+def array_of(image: nib.Nifti1Pair) -> Any:
     """Give the array of an image in memory; nilearn keeps what it has once loaded in a place of its own."""
-    cached = getattr(image, "_data_cache", None)
-    return image.dataobj if cached is None else cached
+    data: Any = getattr(image, "_data_cache", None)
+    return image.dataobj if data is None else data
 
 
 def blocks_of(image: nib.Nifti1Pair, max_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:

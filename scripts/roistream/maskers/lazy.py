@@ -7,6 +7,7 @@ asks an image for grid, affine and header long before its data, takes them as th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -40,7 +41,7 @@ class LazyData:
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         raise NotImplementedError
 
-    def __getitem__(self, item: object) -> np.ndarray:
+    def __getitem__(self, item: Any) -> np.ndarray:
         return np.asarray(self)[item]
 
     def __deepcopy__(self, memo: dict) -> LazyData:
@@ -154,7 +155,7 @@ class ResampledData(LazyData):
 
 def value_dtype(image: nib.Nifti1Pair) -> np.dtype:
     """Tell the type of an image's values, after scaling, without reading them."""
-    data = image.dataobj
+    data: Any = image.dataobj
     if nib.is_proxy(data) and (data.slope, data.inter) != (1.0, 0.0):
         return np.asarray(data[(slice(0, 1),) * len(image.shape)]).dtype
     return np.dtype(data.dtype)

@@ -125,7 +125,7 @@ def triangle(maps: sparse.csr_array | np.ndarray) -> np.ndarray:
     """Compute the triangle of a QR decomposition, some rows after the others."""
     found = np.zeros((0, maps.shape[1]))
     for first in range(0, maps.shape[0], QR_ROWS):
-        rows = maps[first : first + QR_ROWS]
+        rows: Any = maps[first : first + QR_ROWS]
         found = linalg.qr(np.vstack([found, np.asarray(rows.todense() if sparse.issparse(rows) else rows)]), mode="r")[
             0
         ]

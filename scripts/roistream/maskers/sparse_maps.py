@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -36,7 +37,7 @@ class SparseMaps(LazyData):
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self.columns.toarray(order="F").astype(dtype or self.dtype, copy=False).reshape(self.shape, order="F")
 
-    def __getitem__(self, item: object) -> np.ndarray:
+    def __getitem__(self, item: Any) -> np.ndarray:
         last = item[-1] if isinstance(item, tuple) else None
         whole = isinstance(item, tuple) and all(part in (Ellipsis, slice(None)) for part in item[:-1])
         if whole and isinstance(last, int | np.integer):
