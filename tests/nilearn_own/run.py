@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,8 +32,10 @@ OURS_ALONE = "check_doc_link"
 SLOW_S = 0.25
 
 
-def run(ours: bool, deselected: list[str], workdir: Path) -> dict[str, tuple[bool, float]]:
-    """Run the tests; tell for each whether it failed, and its seconds."""
+def run(
+    ours: bool, workdir: Path, only: Sequence[str] = (), without: Sequence[str] = ()
+) -> dict[str, tuple[bool, float]]:
+    """Run the tests, or some only; tell for each whether it failed, and its seconds."""
     (workdir / "pytest.ini").write_text("[pytest]\n")
     command = [
         sys.executable,
@@ -46,11 +49,13 @@ def run(ours: bool, deselected: list[str], workdir: Path) -> dict[str, tuple[boo
         "--tb=short",
     ]
     command += [f"--junitxml={workdir / 'found.xml'}", *(["-p", "in_place"] if ours else [])]
-    command += [f"--deselect={test}" for test in deselected]
+    command += [f"--deselect={TESTS}/{test.replace('::', '.py::', 1)}" for test in without]
     command += [f"--rootdir={PACKAGE}", f"--confcutdir={PACKAGE}"]
     paths = [HERE, HERE.parents[1] / "scripts", *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "MPLBACKEND": "agg"}
-    command += [PACKAGE / TESTS / f"{name}.py" for name in FILES]
+    command += [
+        f"{PACKAGE}/{TESTS}/{test.replace('::', '.py::', 1)}" for test in only or [f"{name}.py" for name in FILES]
+    ]
     subprocess.run(list(map(str, command)), cwd=workdir, env=environment)
     found = {}
     for case in ElementTree.parse(workdir / "found.xml").iter("testcase"):
@@ -69,7 +74,7 @@ def main() -> None:
     known = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {"fails": [], "slow": []}
     with tempfile.TemporaryDirectory() as folder:
         if arguments.record:
-            found = run(False, [], Path(folder))
+            found = run(False, Path(folder))
             fails = sorted(test for test, (failed, _) in found.items() if failed)
             slow = sorted(test for test, (_, seconds) in found.items() if seconds > SLOW_S)
             RECORD.write_text(json.dumps({"fails": fails, "slow": slow}, indent=1) + "\n", "utf-8")
@@ -77,10 +82,12 @@ def main() -> None:
             print(f"{len(found)} tests, {len(fails)} fail with nilearn's own classes.")
             print(f"{len(slow)} are slow, the others take {quick_s:.0f} s.")
             return
-        skipped = known["slow"] if arguments.quick else []
-        found = run(True, [f"{TESTS}/{test.replace('::', '.py::', 1)}" for test in skipped], Path(folder))
-    fails = {test for test, (failed, _) in found.items() if failed and OURS_ALONE not in test}
-    new = sorted(fails - set(known["fails"]))
+        found = run(True, Path(folder), without=known["slow"] if arguments.quick else [])
+        fails = {test for test, (failed, _) in found.items() if failed and OURS_ALONE not in test}
+        new = sorted(fails - set(known["fails"]))
+        if new:  # other packages than those of the record may be the cause
+            own = run(False, Path(folder), only=new)
+            new = [test for test in new if not own[test][0]]
     print(f"{len(found)} tests; {len(new)} fail with ours and pass with nilearn's classes.", *new, sep="\n")
     sys.exit(bool(new) or not found)
 
