@@ -99,7 +99,7 @@ def test_maps_outside_of_the_mask_are_dropped_as_nilearn_drops_them(paths):
     mask[3:5] = 0  # all of the map 3
     for keep in (False, True):
         parameters = {"mask_img": nib.Nifti1Image(mask, AFFINE), "keep_masked_maps": keep}
-        with nullcontext() if keep else pytest.warns(match="removed: {3}"):
+        with nullcontext() if keep else pytest.warns(match=r"removed: \{3\}"):
             found = maskers.NiftiMapsMasker(atlas, **parameters).fit_transform(run)
         expected = nilearn_maskers.NiftiMapsMasker(atlas, **parameters).fit_transform(run)
         assert found.shape == expected.shape == (N_VOLUMES, N_MAPS if keep else N_MAPS - 1)
