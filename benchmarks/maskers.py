@@ -34,7 +34,7 @@ IMPORT = "import {package}.maskers"
 MAKE = """
 import json, sys
 import numpy
-from nilearn.image import load_img, new_img_like, smooth_array
+from nilearn.image import load_img, new_img_like
 atlas, finer, folder = sys.argv[1:]
 for name, path, wanted in (("64", atlas, 64), ("256", finer, 256)):
     image = load_img(path)
@@ -46,7 +46,9 @@ for name, path, wanted in (("64", atlas, 64), ("256", finer, 256)):
         total = sum(inside[1 + x : inside.shape[0] - 1 + x, 1 + y : inside.shape[1] - 1 + y, 1 + z : inside.shape[2] - 1 + z]
                     for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1))
         maps[..., number] = total / 27
-    new_img_like(image, maps).to_filename(f"{folder}/maps-{name}.nii.gz")
+    found = new_img_like(image, maps)
+    found.set_data_dtype("f4")
+    found.to_filename(f"{folder}/maps-{name}.nii.gz")
 image = load_img(atlas)
 inside = numpy.asarray(image.dataobj) > 0
 new_img_like(image, inside.astype("u1")).to_filename(f"{folder}/brain.nii.gz")
