@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow test-cluster soak fuzz lint benchmark clean
+.PHONY: run test test-slow test-nilearn test-newest test-cluster soak fuzz lint benchmark clean
 
 # The embedded default: simulated subjects, all strategies, the comparison below results/large_fmri/.
 run: $(VENV)/run.done
@@ -17,6 +17,16 @@ test: $(VENV)/dev.done
 # where there is none, and by anyone but root; so is what needs mounts or control groups where they are refused.
 test-slow: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m slow
+
+# All of nilearn's own tests of its maskers, with our classes in the place of its own: some ten minutes.
+test-nilearn: $(VENV)/dev.done
+	$(BIN)/python tests/nilearn_own/run.py
+
+# The library with the newest nilearn, in an environment of its own: what depends on nilearn, and nilearn's own tests.
+ON_NILEARN := maskers maskers_of_maps private_names public_names cleaning labels threads
+test-newest: $(VENV)-newest/run.done
+	$(VENV)-newest/bin/python -m pytest $(ON_NILEARN:%=tests/unit/test_%.py)
+	$(VENV)-newest/bin/python tests/nilearn_own/run.py
 
 # The tests on a real SLURM alone, which they start and stop; its packages: tests/cluster/cluster.sh install
 test-cluster: $(VENV)/dev.done
@@ -33,15 +43,17 @@ fuzz: $(VENV)/dev.done
 lint: $(VENV)/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
 # Speed and memory against the bars, for a quiet machine and about 40 minutes: docs/benchmark.md and its figure.
 benchmark: $(VENV)/run.done
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks --repeats 3 --out docs --workdir .benchmark
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.maskers --repeats 3 --out docs --workdir .benchmark
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-newest
 
 $(VENV)/run.done: envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -52,4 +64,9 @@ $(VENV)/run.done: envs/requirements.txt
 
 $(VENV)/dev.done: envs/requirements-dev.txt $(VENV)/run.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-dev.txt
+	touch $@
+
+$(VENV)-newest/run.done: envs/requirements-newest.txt
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-newest.txt
 	touch $@

@@ -9,6 +9,15 @@ class UserError(Exception):
 
     The message names the file or config key, says what is wrong with it and what to do. Programs print it without a
     traceback and exit with status 1 (see `roistream.reporting`).
+
+    Examples
+    --------
+    >>> from roistream import inspect
+    >>> try:
+    ...     inspect("nowhere.nii.gz")
+    ... except UserError as error:
+    ...     print(error)
+    nowhere.nii.gz does not exist; check the path.
     """
 
 

@@ -51,7 +51,7 @@ def conda_pins(path):
 
 RUN_PINS = pip_pins(ROOT / "envs" / "requirements.txt")
 DEV_PINS = pip_pins(ROOT / "envs" / "requirements-dev.txt")
-RUN_RANGES = ranges(PROJECT["dependencies"])
+RUN_RANGES = ranges(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["workflow"])
 DEV_RANGES = ranges(PROJECT["optional-dependencies"]["dev"])
 
 
@@ -69,13 +69,23 @@ def test_every_dependency_is_pinned_inside_its_range(pins, promised):
     assert not outside
 
 
+def test_the_newest_nilearn_comes_with_the_other_packages_as_they_are():
+    """scikit-learn is pinned as well: its newest version is not yet nilearn's."""
+    newest = pip_pins(ROOT / "envs" / "requirements-newest.txt")
+    library = ranges(PROJECT["dependencies"])
+    assert all(library[name].contains(version) for name, version in newest.items() if name in library)
+    assert library.keys() - newest.keys() == {"pybids"}
+    others = {name: version for name, version in newest.items() if name not in ("nilearn", "scikit-learn")}
+    assert others.items() <= (RUN_PINS | DEV_PINS).items()
+
+
 def test_every_range_has_a_lower_end():
     for name, specifiers in (RUN_RANGES | DEV_RANGES).items():
         assert [specifier.operator for specifier in specifiers].count(">=") == 1, name
 
 
-def test_both_requirements_files_are_known():
-    assert [path.name for path in PIP_FILES] == ["requirements-dev.txt", "requirements.txt"]
+def test_all_requirements_files_are_known():
+    assert [path.name for path in PIP_FILES] == ["requirements-dev.txt", "requirements-newest.txt", "requirements.txt"]
     assert "-r requirements.txt" in PIP_FILES[0].read_text(encoding="utf-8").splitlines()
 
 

@@ -26,6 +26,7 @@ WINGS = [
     ("regions",),
     ("cleaning",),
     ("samples",),
+    ("maskers",),
     ("strategies",),
     ("memory",),
     ("study",),

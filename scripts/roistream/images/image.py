@@ -137,6 +137,16 @@ def inspect(path: str | Path) -> Image:
     ------
     UserError
         The file is missing, unreadable, not 4D, or holds values that are not real numbers.
+
+    Examples
+    --------
+    >>> import nibabel, numpy, tempfile
+    >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
+    >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
+    >>> image.to_filename(path)
+    >>> found = inspect(path)
+    >>> found.grid, found.n_volumes, found.t_r
+    ((4, 5, 3), 8, 1.0)
     """
     image, shape = describe(Path(path), 4)
     if len(shape) != 4:

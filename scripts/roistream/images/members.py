@@ -13,7 +13,11 @@ import zlib
 from collections.abc import Generator, Iterator
 
 from isal import isal_zlib
-from isal.isal_zlib import _GzipReader
+
+try:
+    from isal.isal_zlib import _GzipReader
+except ImportError:  # it is private to isal
+    _GzipReader = None
 
 GZIP, BZIP2 = b"\x1f\x8b", b"BZh"
 """How members begin."""
@@ -80,7 +84,8 @@ class GzipStream(io.RawIOBase):
         super().__init__()
         self.trailing, self._file, self._position = 0, file, 0
         # The reader under igzip.open: it decompresses straight into the block, without a buffer of its own between.
-        self._reader, self._patient = _GzipReader(file, 2**19), None
+        self._reader = _GzipReader(file, 2**19) if _GzipReader else None
+        self._patient = None if _GzipReader else MemberStream(gunzip(file))
 
     def readable(self) -> bool:
         """Tell that it can be read."""

@@ -141,6 +141,16 @@ def open_series(paths: Sequence[str | Path]) -> Series:
     ------
     UserError
         A file is missing, unreadable, neither 4D nor 3D, or does not fit the first one.
+
+    Examples
+    --------
+    >>> import nibabel, numpy, tempfile
+    >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
+    >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
+    >>> image.to_filename(path)
+    >>> series = open_series([path, path])
+    >>> series.n_volumes, series.run_lengths
+    (16, [8, 8])
     """
     series = Series(tuple(inspect_run(path) for path in paths))
     check_runs_fit(series.runs)

@@ -79,6 +79,20 @@ def read_blocks(image: Image | Series, max_bytes: int = BLOCK_BYTES, whole_volum
     ------
     UserError
         A file ends early or is damaged, or its values do not fit into the series' type.
+
+    Examples
+    --------
+    The mean of every voxel over time:
+
+    >>> import nibabel, numpy, tempfile
+    >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
+    >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
+    >>> image.to_filename(path)
+    >>> from roistream.images.image import inspect
+    >>> found = inspect(path)
+    >>> total = sum(block.values.sum(axis=0) for block in read_blocks(found, whole_volumes=True))
+    >>> (total / found.n_volumes).reshape(found.grid, order="F").shape
+    (4, 5, 3)
     """
     size = image.n_volumes * image.n_voxels * image.widest
     with closing(blocks_of_runs(image, max_bytes, whole_volumes)) as blocks:

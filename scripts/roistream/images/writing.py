@@ -39,6 +39,14 @@ def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndar
     ------
     ValueError
         The pieces are of another type, more or fewer than the header says.
+
+    Examples
+    --------
+    >>> import nibabel, numpy, tempfile
+    >>> path = f"{tempfile.mkdtemp()}/mask.nii.gz"
+    >>> write_image(path, new_header((4, 5, 3), numpy.uint8, numpy.eye(4)), [numpy.ones(60, numpy.uint8)])
+    >>> nibabel.load(path).shape
+    (4, 5, 3)
     """
     header = header.copy()
     header["vox_offset"] = header.single_vox_offset

@@ -31,9 +31,8 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # signal the whole tree themselves, and a second signal could hit a program amid its clean-up.
 _ENDING = ((1.0, signal.SIGTERM), (4.0, signal.SIGKILL))
 
-# Reads two lines: the mark of a tree, and a farewell. Without a farewell the measuring process died, however it died: all
-# that bear the mark are killed until none is found, as some may start others meanwhile. PR_SET_PDEATHSIG would reach the
-# root alone.
+# Reads two lines: the mark of a tree, and a farewell. Without a farewell the measuring process died: all that bear the mark
+# are killed until none is found, as some may start others meanwhile. PR_SET_PDEATHSIG would reach the root alone.
 _GUARD = """
 read -r mark && ! read -r farewell || exit 0
 while marked=$(grep -lsz "^$mark=" /proc/[0-9]*/environ); [ "$marked" ]; do
@@ -107,11 +106,10 @@ class Measurement:
 def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
     """Run a command once and sample the memory of its process tree until it ends.
 
-    The tree is the command and the descendants that can be reached from it. Its standard streams are those of the
-    caller. SIGTERM and SIGINT to the measuring process end the whole tree: after one second SIGTERM to whoever is
-    left, after four more SIGKILL. If the measuring process dies, even by SIGKILL, the tree is killed. What a command
-    that was killed leaves running is ended too: a variable in its environment marks it, as the children of the dead
-    cannot be found otherwise.
+    The tree is the command and the descendants that can be reached from it; its standard streams are the caller's.
+    SIGTERM and SIGINT to the measuring process end it: after one second SIGTERM to whoever is left, after four more
+    SIGKILL. If the measuring process dies the tree is killed. What a command that was killed leaves running is ended
+    too: a variable in its environment marks it, as the children of the dead cannot be found otherwise.
 
     Parameters
     ----------
@@ -131,6 +129,11 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
         If the command was not found or cannot be executed.
     UserError
         If the system is not Linux.
+
+    Examples
+    --------
+    >>> measure(["sleep", "0.3"]).peak_pss_mib < 100
+    True
     """
     if sys.platform != "linux":
         raise UserError(f"Memory can be measured on Linux only; {sys.platform} does not tell the PSS of a process.")
@@ -200,17 +203,15 @@ def _tree_memory_mib(tree: list[psutil.Process]) -> tuple[float, float] | None:
             borrowed = parent in suspended and rss_mib[pid] == rss_mib[parent]
             if pss_mib[pid] and rss_mib[pid] and not borrowed:
                 counted.append(pid)
-    if not counted:
-        return None
-    return sum(min(pss_mib[pid], rss_mib[pid]) for pid in counted), sum(rss_mib[pid] for pid in counted)
+    sums = sum(min(pss_mib[pid], rss_mib[pid]) for pid in counted), sum(rss_mib[pid] for pid in counted)
+    return sums if counted else None
 
 
 def _status(process: psutil.Process) -> str:
     """Give the state of a process, a zombie's if it is gone."""
-    try:
+    with suppress(psutil.NoSuchProcess):
         return process.status()
-    except psutil.NoSuchProcess:
-        return psutil.STATUS_ZOMBIE
+    return psutil.STATUS_ZOMBIE
 
 
 def _memory_mib(pid: int, backend: str) -> float:
@@ -232,11 +233,10 @@ def _warn_unreadable(pid: int) -> None:
 
 def _shm_used_mib() -> float:
     """Give the used part of /dev/shm in MiB, 0 where there is none."""
-    try:
+    with suppress(FileNotFoundError):
         shm = os.statvfs("/dev/shm")
-    except FileNotFoundError:
-        return 0.0
-    return (shm.f_blocks - shm.f_bfree) * shm.f_frsize / 2**20
+        return (shm.f_blocks - shm.f_bfree) * shm.f_frsize / 2**20
+    return 0.0
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""Cleaning leaves nilearn as it is for everybody else, and two threads that clean at once do not disturb each other."""
+
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from importlib import util
+
+import numpy as np
+import pytest
+from nilearn import signal
+
+from roistream.cleaning import signals
+from roistream.cleaning.options import Cleaning
+
+OPTIONS = [
+    Cleaning(detrend=True, high_pass=0.02, t_r=2.0, standardize="zscore_sample"),
+    Cleaning(low_pass=0.1, high_pass=0.01, t_r=2.5, runs=np.repeat([0, 1], 60)),
+]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def test_two_threads_give_the_same_bits_as_one_after_the_other(rng):
+    images = [(rng.standard_normal((120, 40)) * 50 + 1000).astype(np.float32) for _ in range(8)]
+    tasks = [(image, OPTIONS[number % 2]) for number, image in enumerate(images)]
+    expected = [signals.clean_time_series(image, cleaning) for image, cleaning in tasks]
+    together = threading.Barrier(2)
+
+    def clean(task):
+        together.wait(60)
+        return signals.clean_time_series(*task)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(clean, tasks))
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_nilearn_stays_as_it_is_while_somebody_cleans(rng, monkeypatch):
+    """Whoever filters in another thread meanwhile gets nilearn's own function."""
+    before, seen = vars(signal).copy(), []
+    own = signals.signal_module()
+
+    def watched(*args, **options):
+        seen.append(vars(signal) == before)
+        return filtering(*args, **options)
+
+    filtering = own.butterworth
+    monkeypatch.setattr(own, "butterworth", watched)
+    signals.clean_time_series(rng.standard_normal((120, 5)), OPTIONS[0])
+    assert seen
+    assert all(seen)
+
+
+def test_without_its_filter_by_that_name_nilearn_cleans_in_its_own_way(rng, monkeypatch):
+    def without_the_name(spec):
+        module = util.module_from_spec(spec)
+        spec.loader = Loader(spec.loader)
+        return module
+
+    class Loader:
+        def __init__(self, loader):
+            self.loader = loader
+
+        def exec_module(self, module):
+            self.loader.exec_module(module)
+            module.butterworth_renamed = module.butterworth
+            del module.butterworth
+
+    values = rng.standard_normal((120, 5))
+    monkeypatch.setattr(signals, "module_from_spec", without_the_name)
+    module = signals.signal_module.__wrapped__()
+    assert not hasattr(module, "butterworth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.array_equal(module.clean(values, standardize="psc"), signal.clean(values, standardize="psc"))
