@@ -20,6 +20,7 @@ WINGS = [
         "extraction_options",
         "reporting",
         "tables",
+        "__main__",
         "__version__",
     ),
     ("images",),

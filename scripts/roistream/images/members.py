@@ -139,7 +139,8 @@ def gunzip(file: io.RawIOBase) -> Pieces:
             if not rest.lstrip(b"\0").startswith(GZIP):
                 return os.fstat(file.fileno()).st_size - source.tell()
     finally:
-        source.detach()  # or it would close the file, which is not its own
+        if not source.closed:
+            source.detach()  # or it would close the file, which is not its own
 
 
 def inflate(source: io.BufferedReader) -> Iterator[bytes]:
