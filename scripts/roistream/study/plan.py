@@ -117,9 +117,8 @@ class Plan:
         """Give the options of cleaning of an image, named as those of the programs that extract."""
         options = {key: value for key, value in self.config["cleaning"].items() if key != "confounds"}
         if options.get("confound_columns"):
-            options["unmatched_patterns"] = (
-                "warn"  # One without a match in any table of the study is refused by the plan.
-            )
+            # A pattern that matches nothing in any table of the study is refused by the plan.
+            options["unmatched_patterns"] = "warn"
         return {**options, **self.time_options(image)}
 
     def time_of(self, image: str) -> RepetitionTime:
