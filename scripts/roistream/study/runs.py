@@ -133,7 +133,8 @@ def read_runs_table(
                 found += [*more, *listed.confounds(line, run.image, run.path, run.confounds, run.is_volume)]
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
-    problems += [problem.rstrip(".") for problem in confounds.finish()]
+    # What is wrong with the columns of all tables is put down to the line of the header.
+    problems += [f"line 1: {problem.rstrip('.')}" for problem in confounds.finish()]
     if problems:
         number = "1 problem; correct it" if len(problems) == 1 else f"{len(problems)} problems; correct them"
         raise UserError(f"The runs table {path} has {number}:\n" + "\n".join(problems))
