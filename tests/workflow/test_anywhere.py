@@ -158,12 +158,20 @@ def test_a_job_that_fails_says_its_sentence_once(tmp_path):
     data.runs["b"].write_bytes(whole[: len(whole) // 2])
     data.table.write_text("image\trun\nsecond\tb.nii.gz\n")
     folder = tmp_path / "work"
-    config = {"dataset": data.table, "atlas": data.atlas, "regions": [5, 1, 13], "strategies": ["stream"], "n_jobs": 1}
+    config = {
+        "dataset": data.table,
+        "atlas": data.atlas,
+        "regions": [5, 1, 13],
+        "strategies": ["numpy_path"],
+        "n_jobs": 1,
+    }
     ended = snakemake(folder, config=config, root=project)
     assert ended.status == 1
     assert_no_traceback(folder, ended)
     assert len(re.findall(r"^ERROR: .*", ended.output, re.MULTILINE)) == 1
     assert ended.output.count("ends early") == 1
-    assert ended.output.count("_mask.nii.gz") == 0
-    log = (folder / "logs/extract_regions/second/stream.log").read_text("utf-8")
+    commands = [line for line in ended.output.splitlines() if "extract_regions.py" in line]
+    assert commands
+    assert not [line for line in commands if "_mask.nii.gz" in line]
+    log = (folder / "logs/extract_regions/second/numpy_path.log").read_text("utf-8")
     assert log.count("ERROR") == 1
