@@ -57,6 +57,7 @@ def test_without_the_reader_under_igzip(run, reloaded, monkeypatch):
     [
         ("nilearn._utils.logger", None),
         ("nilearn._utils.cache_mixin", "cache"),
+        ("nilearn._utils.niimg", "ensure_finite_data"),
         ("nilearn.maskers.base_masker", "filter_and_extract"),
         ("nilearn.maskers.base_masker", "mask_logger"),
         ("nilearn.maskers.nifti_masker", "filter_and_mask"),
