@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+import isal.igzip  # it has the name for itself
 import isal.isal_zlib
 import nibabel as nib
 import numpy as np
