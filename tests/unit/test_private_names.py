@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+import isal.igzip  # it has the name for itself
 import isal.isal_zlib
 import nibabel as nib
 import numpy as np
@@ -57,6 +58,7 @@ def test_without_the_reader_under_igzip(run, reloaded, monkeypatch):
     [
         ("nilearn._utils.logger", None),
         ("nilearn._utils.cache_mixin", "cache"),
+        ("nilearn._utils.niimg", "ensure_finite_data"),
         ("nilearn.maskers.base_masker", "filter_and_extract"),
         ("nilearn.maskers.base_masker", "mask_logger"),
         ("nilearn.maskers.nifti_masker", "filter_and_mask"),

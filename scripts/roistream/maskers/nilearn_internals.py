@@ -17,6 +17,7 @@ __all__ = [
     "apply_mask_and_get_affinity",
     "cache",
     "clean",
+    "ensure_finite_data",
     "filter_and_extract",
     "filter_and_mask",
     "mask_logger",
@@ -29,6 +30,7 @@ MISSING = ""
 try:
     from nilearn._utils import logger
     from nilearn._utils.cache_mixin import cache
+    from nilearn._utils.niimg import ensure_finite_data
     from nilearn.image import resample_img
     from nilearn.maskers.base_masker import filter_and_extract, mask_logger
     from nilearn.maskers.nifti_masker import filter_and_mask

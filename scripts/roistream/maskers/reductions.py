@@ -231,5 +231,5 @@ def warn_not_finite(values: np.ndarray) -> bool:
     """Warn of values that are not finite; tell whether there were any."""
     found = values.dtype.kind == "f" and not np.isfinite(values).all()
     if found:
-        warnings.warn("Non-finite values were detected in the regions; they count as zeros.", stacklevel=2)
+        internals.ensure_finite_data(np.array([np.nan]))  # nilearn's own warning
     return found
