@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -23,22 +23,11 @@ import memory_profiler
 import psutil
 
 from roistream.errors import UserError
+from roistream.memory.ending import end, guard, status_of
 
 logger = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Seconds to wait, then the signal to whoever is left. At first only a wait: a terminal's Ctrl-C and most batch systems
-# signal the whole tree themselves, and a second signal could hit a program amid its clean-up.
-_ENDING = ((1.0, signal.SIGTERM), (4.0, signal.SIGKILL))
-
-# Reads two lines: the mark of a tree, and a farewell. Without a farewell the measuring process died: all that bear the mark
-# are killed until none is found, as some may start others meanwhile. PR_SET_PDEATHSIG would reach the root alone.
-_GUARD = """
-read -r mark && ! read -r farewell || exit 0
-while marked=$(grep -lsz "^$mark=" /proc/[0-9]*/environ); [ "$marked" ]; do
-    for path in $marked; do path=${path#/proc/}; kill -KILL "${path%/environ}"; done
-done
-"""
 
 
 class CommandStartError(UserError):
@@ -141,7 +130,7 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
     samples: list[Sample] = []
     stopped_by = None
     mark = f"ROISTREAM_MEASURED_{uuid.uuid4().hex}"
-    with _guard(mark):
+    with guard(mark):
         start_s = awake_s = time.monotonic()
         process = _start(command, mark)
         root = psutil.Process(process.pid)
@@ -162,10 +151,10 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
                 elif received.si_signo in _STOP_SIGNALS:
                     # Other numbers are none: Python makes them up when this process is stopped and continued (Ctrl-Z).
                     stopped_by = received.si_signo
-                    _end(tree, mark)
+                    end(tree, mark)
             wall_s = time.monotonic() - start_s
             if process.returncode < 0:
-                _end(tree, mark)
+                end(tree, mark)
             while stopped_by and signal.sigtimedwait(signals, 0):
                 pass  # A request to stop often comes twice (the program timeout, an impatient user).
     ended_by = stopped_by or max(0, -process.returncode)
@@ -194,7 +183,7 @@ def _tree_memory_mib(tree: list[psutil.Process]) -> tuple[float, float] | None:
     pss_mib = {process.pid: _memory_mib(process.pid, "psutil_pss") for process in reversed(tree)}
     # Between vfork and exec a child runs in the memory of its parent, which the kernel suspends (as "disk sleep")
     # until then: it would double the parent. It is known by an RSS that equals the parent's to the page.
-    suspended = {process.pid for process in tree if _status(process) == psutil.STATUS_DISK_SLEEP}
+    suspended = {process.pid for process in tree if status_of(process) == psutil.STATUS_DISK_SLEEP}
     rss_mib = {process.pid: _memory_mib(process.pid, "psutil") for process in tree}
     counted = []
     for process in tree:
@@ -205,13 +194,6 @@ def _tree_memory_mib(tree: list[psutil.Process]) -> tuple[float, float] | None:
                 counted.append(pid)
     sums = sum(min(pss_mib[pid], rss_mib[pid]) for pid in counted), sum(rss_mib[pid] for pid in counted)
     return sums if counted else None
-
-
-def _status(process: psutil.Process) -> str:
-    """Give the state of a process, a zombie's if it is gone."""
-    with suppress(psutil.NoSuchProcess):
-        return process.status()
-    return psutil.STATUS_ZOMBIE
 
 
 def _memory_mib(pid: int, backend: str) -> float:
@@ -240,27 +222,6 @@ def _shm_used_mib() -> float:
 
 
 @contextmanager
-def _guard(mark: str) -> Iterator[None]:
-    """Let a process watch this one, and kill all that bear `mark` unless this ends well."""
-    guard = subprocess.Popen(
-        ["/bin/sh", "-c", _GUARD],
-        bufsize=0,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # out of reach of what is sent to the group of the measuring process
-    )
-    try:
-        guard.stdin.write(f"{mark}\n".encode())
-        yield
-        with suppress(BrokenPipeError):
-            guard.stdin.write(b"farewell\n")
-    finally:
-        guard.stdin.close()
-        guard.wait()
-
-
-@contextmanager
 def _held_back(*signals: signal.Signals) -> Iterator[set[signal.Signals]]:
     """Keep `signals` waiting for ``sigtimedwait``, and give those of them that the process does not ignore."""
     watched = {number for number in signals if signal.getsignal(number) is not signal.SIG_IGN}
@@ -269,32 +230,3 @@ def _held_back(*signals: signal.Signals) -> Iterator[set[signal.Signals]]:
         yield watched
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end(tree: Iterable[psutil.Process], mark: str) -> None:
-    """Let `tree` and all that bear `mark` end, by force if need be; parents first, as some replace lost children."""
-    for patience_s, number in _ENDING:
-        deadline_s = time.monotonic() + patience_s
-        while (tree := _living([*tree, *_marked(mark)])) and time.monotonic() < deadline_s:
-            time.sleep(0.05)
-        for process in tree:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-
-
-def _living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Give those of `processes` that have not ended, and their descendants, each parent before its children."""
-    living = []
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            if _status(process) != psutil.STATUS_ZOMBIE:
-                living += [process, *process.children(recursive=True)]
-    return list(dict.fromkeys(living))
-
-
-def _marked(mark: str) -> Iterator[psutil.Process]:
-    """Find the processes in whose environment `mark` is, also those whose parents are gone."""
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if mark in process.environ():
-                yield process
