@@ -261,13 +261,13 @@ def test_signals_are_written_while_reading(case, images, tmp_path):
 
 
 def test_a_file_of_signals_appears_whole_or_not_at_all(tmp_path):
-    path = save_run(tmp_path / "run.nii", DATA.astype(np.float32), AFFINE)
+    path = save_run(tmp_path / "run.nii.gz", DATA.astype(np.float32), AFFINE)
     whole = path.read_bytes()
     masker = maskers.NiftiMasker(MASK).fit()
     path.write_bytes(whole[:-100])
     with pytest.raises(Exception, match="ends early"):
         masker.transform(path, output=tmp_path / "signals.npy")
-    assert [file.name for file in tmp_path.iterdir()] == ["run.nii"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run.nii.gz"]
     with pytest.raises(Exception, match=r"signals\.txt does not end in \.npy"):
         masker.transform(path, output=tmp_path / "signals.txt")
 
