@@ -272,6 +272,7 @@ def test_every_key_in_both_ways(tmp_path, small_data):
         "atlas_name": "BASC2015",
         "statistics": ["median", "mean"],
         "save_voxels": True,
+        "missing_orientation": "guess",
         "data_dir": "nilearn's data",
         "adhd_url": "https://localhost/mirror",
     }
@@ -342,7 +343,7 @@ def test_a_study_of_own_runs(tmp_path, small_data):
         tmp_path, "timeseries", config={"dataset": small_data.table, "atlas": small_data.atlas, "regions": "all"}
     )
     assert counts(jobs) == {"place_atlas": 1, "extract_timeseries": 2, "summarise_study": 1}
-    runs = {job.image: job.files("input")[:-3] for job in jobs if job.rule == "extract_timeseries"}
+    runs = {job.image: job.files("input")[:-4] for job in jobs if job.rule == "extract_timeseries"}
     paths = {name: str(path) for name, path in small_data.runs.items()}
     assert runs == {"first": [paths["a1"], paths["a2"]], "second": [paths["b"]]}
     assert len(only(jobs, "summarise_study").files("output")) == 5

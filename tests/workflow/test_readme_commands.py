@@ -16,7 +16,7 @@ from nilearn.maskers import NiftiLabelsMasker
 from conftest import ROOT, save_run
 from roistream.samples import adhd
 from roistream.strategies import STRATEGIES
-from workflow.conftest import ATLAS_AFFINE, BLOCKS, GRID, TIMEOUT_S, copy_project, save_atlas
+from workflow.conftest import ATLAS_AFFINE, ATLAS_GRID, BLOCKS, GRID, TIMEOUT_S, copy_project, save_atlas
 
 README = (ROOT / "README.md").read_text("utf-8")
 ALL_COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -29,9 +29,10 @@ CHECKOUT = "/path/to/roistream"
 N_VOLUMES = 40
 
 
-def examples(language):
-    """List the README's blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def examples(language, *texts):
+    """List the blocks of a language in texts, by default in the README."""
+    found = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [block for text in texts or [README] for block in found.findall(text)]
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +186,32 @@ def test_commands_in_the_folder_of_a_study(project, study):
     assert (study / "tables" / "sub-01_stat-mean_timeseries.tsv").is_file()
 
 
+@pytest.mark.filterwarnings("ignore:From release 0.14.0:DeprecationWarning", "ignore:Passing a <class")
+def test_the_maskers_instead_of_nilearns(tmp_path, monkeypatch):
+    """The README's and the docs' lines with maskers, in a folder with the files that they name."""
+    monkeypatch.chdir(tmp_path)
+    values = np.random.default_rng(4).standard_normal((*ATLAS_GRID, N_VOLUMES)).astype(np.float32)
+    save_run(tmp_path / "sub-01_bold.nii.gz", values, ATLAS_AFFINE)
+    save_atlas(tmp_path / "atlas.nii.gz", BLOCKS)
+    mask = nib.Nifti1Image((nib.load("atlas.nii.gz").get_fdata() > 0).astype(np.uint8), ATLAS_AFFINE)
+    mask.to_filename("brain_mask.nii.gz")
+    np.savetxt("sub-01_confounds.tsv", values[0, 0, :2].T, delimiter="\t", header="a\tb", comments="")
+    names = {}
+    for lines in examples("python", README, (ROOT / "docs/from-nilearn.md").read_text("utf-8")):
+        if "maskers" in lines:
+            exec(lines, names)
+    masker = NiftiLabelsMasker("atlas.nii.gz", detrend=True, standardize="zscore_sample")
+    assert np.array_equal(
+        names["signals"], masker.fit_transform("sub-01_bold.nii.gz", confounds="sub-01_confounds.tsv")
+    )
+    assert names["voxels"].shape == (N_VOLUMES, np.count_nonzero(mask.dataobj))
+
+
 @pytest.mark.filterwarnings("ignore:From release 0.14.0:DeprecationWarning")
 def test_the_table_as_pandas_reads_it(project, study, monkeypatch):
     """The README's lines of Python give what NiftiLabelsMasker gives, from the run and the config of the README."""
     monkeypatch.chdir(study)
-    [lines] = examples("python")
+    [lines] = [lines for lines in examples("python") if "read_csv" in lines]
     names = {}
     exec(lines, names)
     regions = names["regions"]
