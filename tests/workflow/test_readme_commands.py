@@ -186,7 +186,7 @@ def test_commands_in_the_folder_of_a_study(project, study):
     assert (study / "tables" / "sub-01_stat-mean_timeseries.tsv").is_file()
 
 
-@pytest.mark.filterwarnings("ignore:From release 0.14.0:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:From release 0.14.0", "ignore:.*Generation of a mask has been requested")
 def test_the_maskers_instead_of_nilearns(tmp_path, monkeypatch):
     """The README's and the docs' lines with maskers, in a folder with the files that they name."""
     monkeypatch.chdir(tmp_path)
