@@ -48,7 +48,8 @@ def test_the_kernel_kills_whom_it_likes(place, inputs, undisturbed, tmp_path, me
         ended = place.run(limited(command_of(method, inputs, out, "--memory-shortage", "warn"), method, group))
         assert place.wait_until_empty() == []
     assert "Traceback" not in ended.output, ended.output
-    assert place.left() == []
+    # Among those whom the kernel likes may be the processes that clear up after the others.
+    assert [path for path in place.left() if not path.name.startswith(("joblib_memmapping", "sem.loky", "psm_"))] == []
     if ended.status:
         assert "memory" in "".join(ended.errors)
         assert_nothing_looks_finished(method, out, undisturbed(method))

@@ -232,7 +232,6 @@ def test_the_table_as_pandas_reads_it(project, study, monkeypatch):
     np.testing.assert_array_equal(regions.to_numpy(np.float32), expected.astype(np.float32))
 
 
-@pytest.mark.slow
 def test_the_other_configs_and_tables(project, study):
     """More statistics and every voxel; a table that was written by hand."""
     [command] = [command for command in COMMANDS if "--keep-going" in command]
