@@ -6,7 +6,8 @@ import signal
 import time
 from contextlib import suppress
 
-from faults.machine import command_line, finish
+from faults.machine import command_line
+from workflow.conftest import finish
 
 KINDS = {
     "worker": ("loky.backend.popen_loky_posix",),

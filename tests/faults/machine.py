@@ -10,26 +10,11 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-TIMEOUT_S = 600
-"""Nothing here takes a tenth of it; it is there so that a hanging program ends at all."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it said."""
-
-    status: int
-    output: str
-
-    @property
-    def errors(self):
-        """The sentences of what failed."""
-        return [line.removeprefix("ERROR: ") for line in self.output.splitlines() if line.startswith("ERROR: ")]
+from workflow.conftest import finish
 
 
 class Machine:
@@ -142,17 +127,6 @@ def command_line(pid):
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""
-
-
-def finish(process):
-    """Wait for the end of a process, and end the whole session of what hangs."""
-    try:
-        output, _ = process.communicate(timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        pytest.fail(f"hung for {TIMEOUT_S} s:\n{output}")
-    return Ended(process.returncode, output)
 
 
 @contextmanager

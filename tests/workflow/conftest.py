@@ -99,10 +99,15 @@ def small_data(tmp_path_factory):
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run of Snakemake ended, and what a user saw of it."""
+    """How a command ended, and what a user saw of it."""
 
     status: int
     output: str
+
+    @property
+    def errors(self):
+        """The sentences of what failed."""
+        return [line.removeprefix("ERROR: ") for line in self.output.splitlines() if line.startswith("ERROR: ")]
 
 
 def snakemake_command(folder, *arguments, config=None, cores=2, root=ROOT):
@@ -144,7 +149,7 @@ def start_snakemake(command, marker=None, **options):
 
 
 def finish(process):
-    """Wait for what `start_snakemake` started; end the whole session of what hangs."""
+    """Wait for the end of a process, and end the whole session of what hangs."""
     try:
         output, _ = process.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
