@@ -1,9 +1,9 @@
-"""A simulated dataset as fMRIPrep leaves it: resting-state runs in several spaces, masks, confounds, sidecars; small, and offline.
+"""A simulated dataset as fMRIPrep leaves it: runs at rest in several spaces, masks, confounds, sidecars; small, and offline.
 
-A head is nilearn's MNI152 brain on a grid of 10 mm; in ``T1w`` it is turned, moved and scaled, for each subject in another way. The
-voxels of a parcel share a slow signal. Head motion, drift and physiological noise lie on all voxels and are told by the confounds;
-the first volumes of some runs have not reached a steady state, and jumps of the head leave spikes. The spaces of a run hold
-the same signals.
+A head is nilearn's MNI152 brain on a grid of 10 mm; in ``T1w`` it is turned, moved and scaled, for each subject in another
+way. The voxels of a parcel share a slow signal. Head motion, drift and physiological noise lie on all voxels and are told by
+the confounds; the first volumes of some runs have not reached a steady state, and jumps of the head leave spikes. The spaces
+of a run hold the same signals.
 """
 
 import json
