@@ -44,7 +44,6 @@ from roistream.study.timeseries import (
     write_sidecar,
     write_signals,
 )
-from roistream.study.voxels import voxel_file, write_voxel_table
 
 logger = logging.getLogger("roistream")
 
@@ -140,6 +139,8 @@ def extract_timeseries(
         stack.enter_context(inputs)
         voxels = None
         if save_voxels:
+            from roistream.study.voxels import voxel_file, write_voxel_table
+
             positions = on_grid.positions()
             write_voxel_table(positions, on_grid.regions, source.grid, source.affine, Path(f"{out}_voxels.tsv"))
             path = Path(f"{out}_voxels.npy")
