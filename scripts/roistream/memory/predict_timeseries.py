@@ -6,7 +6,7 @@ from typing import Any
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES
 from roistream.images.volumes import BLOCK_BYTES
-from roistream.memory.programs import MIB, WITH_IMAGE, WITH_NIBABEL, WITH_NUMPY, WITH_SIGNAL
+from roistream.strategies.programs import MIB, WITH_IMAGE, WITH_NIBABEL, WITH_NUMPY, WITH_SIGNAL
 
 RESIDENT = 8.0
 """What the kernel's peak of a process counts beside the PSS on which the other numbers stand: pages of shared libraries."""

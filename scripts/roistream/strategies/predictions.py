@@ -20,7 +20,7 @@ from roistream.images.image import Image
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES
 from roistream.images.volumes import BLOCK_BYTES
-from roistream.memory.programs import (
+from roistream.strategies.programs import (
     MIB,
     POOL,
     TRACKER,
