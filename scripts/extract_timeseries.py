@@ -4,6 +4,10 @@
 The signals are those of nilearn's NiftiLabelsMasker, to the last bit. The runs are read one after the other, never copied.
 """
 
+import gc
+
+gc.disable()  # until all is imported: nothing of that is garbage, and to look for it is a tenth of the start
+
 import argparse
 import logging
 import sys
@@ -45,6 +49,7 @@ from roistream.study.timeseries import (
     write_signals,
 )
 
+gc.enable()
 logger = logging.getLogger("roistream")
 
 
