@@ -1,4 +1,4 @@
-"""Connectivity matrices: nilearn's numbers, regions without a signal, and what becomes of those that are not asked for any more."""
+"""Connectivity matrices: nilearn's numbers, regions without a signal, and what becomes of those not asked for any more."""
 
 import json
 import warnings
