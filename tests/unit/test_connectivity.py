@@ -134,6 +134,16 @@ def test_a_table_gives_the_very_numbers_that_were_extracted(study):
         assert list(signals.present()) == [True, True, image != "pilot"]
 
 
+def test_a_column_that_counts_volumes_is_no_region(study):
+    table = path_of(study, "pilot", "stat-mean_timeseries.tsv")
+    header, *rows = table.read_text("utf-8").splitlines()
+    table.write_text("".join([f"volume\t{header}\n", *(f"{2 * n}\t{row}\n" for n, row in enumerate(rows))]), "utf-8")
+    signals = read_signals(table)
+    assert signals.names[0] == "größer, links"
+    assert signals.values.shape == (20, 3)
+    assert list(signals.volumes[:3]) == [0, 2, 4]
+
+
 def test_matrices_and_their_sidecars(study, tmp_path):
     images, record = ["sub-01_task-rest", "pilot"], tmp_path / "records" / "one.json"
     connect_regions(study, "A", images, ["correlation", "precision"], fisher_z=True, record=record)

@@ -34,11 +34,14 @@ class Signals:
         ``(n_volumes, n_regions)``, in the type that they were extracted in; NaN for ``n/a``.
     sidecar : dict
         What the table's sidecar says.
+    volumes : numpy.ndarray, optional
+        int, ``(n_volumes,)``: which volume of the image each row is, where the table tells; else all of them are there.
     """
 
     names: list[str]
     values: np.ndarray
     sidecar: Mapping[str, Any]
+    volumes: np.ndarray | None = None
 
     def present(self) -> np.ndarray:
         """Tell which regions have a signal: finite, and constant over no run.
@@ -62,9 +65,13 @@ def read_signals(table: Path) -> Signals:
         sidecar = json.loads(table.with_suffix(".json").read_text("utf-8"))
         with table.open(newline="", encoding="utf-8") as stream:
             rows = csv.reader(stream, delimiter="\t")
-            names = next(rows)
-            values = [[float(cell) if cell != "n/a" else np.nan for cell in row] for row in rows]
-        return Signals(names, np.array(values, sidecar["DataType"]).reshape(-1, len(names)), sidecar)
+            columns = next(rows)
+            names = columns[-sidecar["NumberOfRegions"] :]
+            first = len(columns) - len(names)  # 1 where the first column counts volumes
+            cells = list(rows)
+        values = [[float(cell) if cell != "n/a" else np.nan for cell in row[first:]] for row in cells]
+        volumes = np.array([int(row[0]) for row in cells]) if first else None
+        return Signals(names, np.array(values, sidecar["DataType"]).reshape(-1, len(names)), sidecar, volumes)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise UserError(f"{table} and its sidecar cannot be used ({error!r}); delete both, and run again.") from error
 
