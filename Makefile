@@ -15,7 +15,7 @@ example-study: $(VENV)/run.done
 
 # The tests for every change: at most 15 minutes on two cores.
 test: $(VENV)/dev.done
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 # The others, which show the same over more strategies, moments and data, and those on a cluster. What needs a SLURM is skipped
 # where there is none, and by anyone but root; so is what needs mounts or control groups where they are refused.
