@@ -85,6 +85,12 @@ class Machine:
         """Give the path by which the test sees what a process in here sees as `path`."""
         return Path(f"/proc/{self.holder.pid}/root{path}")
 
+    def copy(self, path, target):
+        """Copy a folder of a disk to where the test sees it, files in the place of links: those lead to paths in here."""
+        done = self.run(["cp", "--recursive", "--dereference", path, target])
+        assert done.status == 0, done.output
+        return target
+
     def left(self):
         """List what lies in /dev/shm and among the temporary files."""
         return [path for folder in ("/dev/shm", self.temporary) for path in sorted(self.seen(folder).iterdir())]
