@@ -38,7 +38,7 @@ from roistream.regions.masks import Mask
 from roistream.regions.requested import digest_of, locate_atlas, locate_masks
 from roistream.reporting import reporting
 from roistream.strategies import STRATEGIES, Strategy
-from roistream.strategies.workers import check_workers
+from roistream.strategies.workers import check_workers, explaining_bus_errors
 from roistream.study.repetition import tell_repetition
 from roistream.study.runs import read_run_lengths
 
@@ -194,7 +194,7 @@ def run_strategy(
         return
     if entry.uses_workers:
         check_workers(n_jobs)
-    with inputs:
+    with inputs, explaining_bus_errors(source):
         arrays = iter(entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else [])))
         first = next(arrays)
     inputs.check()

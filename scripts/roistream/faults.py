@@ -39,8 +39,8 @@ def tell_broken_worker(message: str) -> str:
     signals = set(re.findall(r"(SIG[A-Z]+)\(-", message)) - {"SIGKILL", "SIGTERM"}
     if "SIGBUS" in signals:
         return (
-            "A worker was ended by SIGBUS: a file that it had mapped has become shorter, or there is no room left in "
-            f"{free_space()}; see to that, and run again."
+            "A worker was ended by SIGBUS: a file that it had mapped has become shorter or could not be read, or there is no "
+            f"room left in {free_space()}; see to that, and run again."
         )
     if signals:
         return f"A worker was ended by {' and '.join(sorted(signals))}; run again, and report it if that comes again."

@@ -12,6 +12,7 @@ from roistream.errors import UserError
 from roistream.images.image import tell
 from roistream.images.writing import new_header, write_image
 from roistream.outputs import whole_file
+from roistream.paths import reading
 from roistream.regions.atlas import name_regions, read_atlas, read_label_image
 from roistream.regions.coverage import Region, check_regions, count_regions, list_labels, read_regions, write_regions
 from roistream.regions.label_names import compare_labels, read_label_names
@@ -146,9 +147,11 @@ def sidecar_of(labels: Path) -> Path:
 def read_placed(labels: Path, regions: Path, voxels: Path) -> PlacedAtlas:
     """Read what `write_placed` wrote."""
     try:
-        atlas_voxels = np.load(voxels)
-    except (OSError, ValueError) as error:
+        with reading(voxels):
+            atlas_voxels = np.load(voxels)
+    except (EOFError, ValueError) as error:
         raise UserError(f"{voxels} cannot be read ({error}); give the file that place_atlas.py has written.") from error
     sidecar = sidecar_of(labels)
-    remarks = json.loads(sidecar.read_text("utf-8"))["Remarks"] if sidecar.exists() else ()
+    with reading(sidecar):
+        remarks = json.loads(sidecar.read_text("utf-8"))["Remarks"] if sidecar.exists() else ()
     return PlacedAtlas(read_atlas(labels)[0], read_regions(regions), atlas_voxels, tuple(remarks))

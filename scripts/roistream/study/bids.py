@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roistream.errors import UserError
-from roistream.paths import absolute
+from roistream.paths import absolute, reading
 from roistream.study.bidsignore import ignored_by
 from roistream.study.names import ACQUISITION, NO_VALUE, VERSIONS, BidsFile, read_name, same_value
 
@@ -133,7 +133,8 @@ def without_ignored(bold: list[BidsFile], dataset: Path) -> list[BidsFile]:
     listing = dataset / ".bidsignore"
     if not listing.is_file() or is_derivative(dataset, bold):
         return bold
-    is_ignored = ignored_by(listing.read_text("utf-8", errors="replace").splitlines())
+    with reading(listing):
+        is_ignored = ignored_by(listing.read_text("utf-8", errors="replace").splitlines())
     top = absolute(dataset)
     ignored = [file.path for file in bold if is_ignored(file.path.relative_to(top).as_posix())]
     if len(ignored) == len(bold):

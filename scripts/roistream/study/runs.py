@@ -12,7 +12,7 @@ from roistream.images.image import Image
 from roistream.images.repetition_time import RepetitionTime
 from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
-from roistream.paths import as_argument
+from roistream.paths import as_argument, reading
 from roistream.study.confound_checks import ConfoundChecks
 from roistream.study.repetition import Listed
 from roistream.study.tables import read_rows
@@ -254,7 +254,7 @@ def write_run_lengths(files: Sequence[Image], path: str | Path) -> None:
 def read_run_lengths(path: str | Path) -> list[int]:
     """Read the number of volumes of each run from what `write_run_lengths` wrote."""
     try:
-        with Path(path).open(newline="", encoding="utf-8") as stream:
+        with reading(path), Path(path).open(newline="", encoding="utf-8") as stream:
             return [int(row["n_volumes"]) for row in csv.DictReader(stream, delimiter="\t")]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
