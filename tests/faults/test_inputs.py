@@ -16,7 +16,7 @@ from faults.extractions import GRID, N_VOLUMES, SCRIPTS, assert_undisturbed, com
 from faults.kills import seed_of
 
 
-@by_method()
+@by_method(slow=["nifti_masker_path", "numpy_path"])
 def test_a_run_that_is_saved_anew(place, inputs, undisturbed, tmp_path, method):
     """Results are those of the old content or of the new one, never of a mixture; or the run is said to have changed."""
     rng = np.random.default_rng(seed_of())
