@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream.cleaning.options import prepare_cleaning
-from roistream.command_line import add_log_option
+from roistream.command_line import add_log_option, parse
 from roistream.errors import UserError
 from roistream.extraction_options import (
     add_cleaning_options,
@@ -200,7 +200,7 @@ def parse_arguments() -> dict:
     add_confound_columns_option(parser)
     add_memory_option(parser)
     add_log_option(parser)
-    return take_cleaning(parser, vars(parser.parse_args()))
+    return take_cleaning(parser, parse(parser))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
-from roistream.command_line import add_log_option
+from roistream.command_line import add_log_option, parse
 from roistream.figures.study import write_study_figure
 from roistream.outputs import whole_file
 from roistream.regions.coverage import Region, read_regions
@@ -130,7 +130,7 @@ def parse_arguments() -> dict:
         help="images to be extracted again: their results are outdated",
     )
     add_log_option(parser)
-    return vars(parser.parse_args())
+    return parse(parser)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from roistream.command_line import positive
+from roistream.command_line import parse, positive
 
 CLEANING_OPTIONS = (
     "smoothing_fwhm",
@@ -115,7 +115,7 @@ def add_region_options(parser: argparse.ArgumentParser) -> None:
 
 def parse_extraction_options(parser: argparse.ArgumentParser) -> dict:
     """Parse the command line and check those options; the cleaning options are put into one entry, ``cleaning``."""
-    arguments = vars(parser.parse_args())
+    arguments = parse(parser)
     if arguments["atlas"] and not arguments["regions"]:
         parser.error("argument --atlas: give --regions as well, the table of the labels to extract")
     return take_cleaning(parser, arguments)

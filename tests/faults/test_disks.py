@@ -42,7 +42,7 @@ def test_disk_after_disk(place, inputs, undisturbed, tmp_path, method):
     assert list(out.iterdir()) == []
     assert_clean(place)
     place.disk(out, "4k")
-    for size_kib in (4, int(0.5 * sum(map(len, expected.values())) / 1024)):
+    for size_kib in (4, max(4, sum(map(len, expected.values())) // 2048)):
         place.enlarge(out, f"{size_kib}k")
         ended = place.run(command_of(method, inputs, out))
         assert_told(ended, "No space is left on the disk of", str(out))

@@ -193,5 +193,12 @@ def test_a_mistake_is_one_sentence(tmp_path):
     assert "absent.nii" in line
 
 
+def test_a_filter_that_an_extraction_would_refuse(image):
+    mask = next(image.parent.glob("*_mask.nii.gz"))
+    done = run_script("predict_memory.py", "--image", image, "--masks", mask, "--low-pass", 0.3, "--t-r", 2)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "low_pass 0.3 Hz is not below half the sampling rate" in done.stderr
+
+
 def test_no_masks_is_no_error_of_the_model(image):
     assert predict("stream", image, []) > 0

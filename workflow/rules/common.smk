@@ -28,7 +28,7 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "roistrea
     if not Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(SCRIPTS):
         del sys.modules[name]
 
-from roistream.command_line import options_of
+from roistream.command_line import options_of, options_within_limits
 from roistream.errors import UserError
 from roistream.lifetime import STARTED_BY, this_process
 from roistream.outputs import check_writable
@@ -154,23 +154,33 @@ def run_to_make(wildcards):
     return ancient(given(PLAN.run_on(wildcards.grid))) if PLAN.config["dataset"] in SAMPLES else []
 
 
-def cleaning_options(wildcards):
-    """Word the config key ``cleaning`` as options of extract_regions.py.
+def words_of(options):
+    """Word options of which there may be thousands: the runs of an image that consists of single volumes."""
+    return options_within_limits(options, place("resources/arguments"))
+
+
+def extraction_options(wildcards):
+    """Word what a strategy reads, in order, and the config key ``cleaning`` as options of extract_regions.py.
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = {**PLAN.cleaning_options(wildcards.image), "confounds": confounds_of(wildcards)}
+    options = {
+        "image": image_of(wildcards),
+        **PLAN.cleaning_options(wildcards.image),
+        "confounds": confounds_of(wildcards),
+    }
     if options.pop("per_run", True):
         options["runs"] = run_table_of(wildcards)
     else:
         options["per_run"] = False
-    return options_of(options)
+    return words_of(options)
 
 
 def timeseries_options(wildcards):
-    """Word what an extraction of a study is asked for as options of extract_timeseries.py."""
-    return options_of(
+    """Word the runs of an image, in order, and what is asked for as options of extract_timeseries.py."""
+    return words_of(
         {
+            "runs": runs_of(wildcards),
             "statistics": PLAN.config["statistics"],
             "save_voxels": PLAN.config["save_voxels"] or None,
             **PLAN.cleaning_options(wildcards.image),
@@ -269,7 +279,7 @@ def summarise_what_is_there():
     pending = [job.wildcards.image for job in workflow.dag.needrun_jobs() if job.rule.name == "extract_timeseries"]
     command = (
         f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(None)}"
-        f" {options_of({'pending': pending})}"
+        f" {words_of({'pending': pending})}"
     )
     subprocess.run(["bash", "-c", f"{command} --log logs/summarise_study.log"], check=False)
     before = Path(FIRST_REGIONS).stat().st_mtime - 1

@@ -28,16 +28,15 @@ rule extract_regions:
         folder=lambda wildcards: place(f"results/{wildcards.image}/{wildcards.strategy}"),
         # Peak memory is a result, and that of six workers is not that of one.
         n_jobs=workers_of,
-        # Snakemake looks at the set of inputs only; here their order matters.
-        order=image_of,
         regions=regions_option,
-        cleaning=cleaning_options,
+        # Snakemake looks at the set of inputs only; here their order matters.
+        options=extraction_options,
         shortage=PLAN.config["memory_shortage"],
         code=code_of("extract_regions.py", "measure_memory.py"),
     shell:
         "{params.measure}"
         " --trace {output.trace:q} --summary {output.summary:q} --include {output.facts:q} --"
-        " {params.program} --strategy {wildcards.strategy:q} --image {params.order:q} {params.regions}"
+        " {params.program} --strategy {wildcards.strategy:q} {params.regions}"
         " --regions {input.regions:q} --out {params.folder:q}"
-        " --memory-shortage {params.shortage} --n-jobs {threads} {params.cleaning}"
+        " --memory-shortage {params.shortage} --n-jobs {threads} {params.options}"
         " 2>&1 | tee {log:q} >&2"

@@ -43,13 +43,12 @@ rule extract_timeseries:
         mem_mb=timeseries_memory,
     params:
         program=program("extract_timeseries.py"),
-        # Snakemake looks at the set of inputs only; here their order matters.
-        runs=runs_of,
         out=lambda wildcards: place(RESULTS.format(**wildcards)),
+        # Snakemake looks at the set of inputs only; here their order matters.
         options=timeseries_options,
         code=code_of("extract_timeseries.py"),
     shell:
-        "{params.program} --runs {params.runs:q} --atlas {input.atlas:q} --placed {input.regions:q} {input.coverage:q}"
+        "{params.program} --atlas {input.atlas:q} --placed {input.regions:q} {input.coverage:q}"
         " --out {params.out:q} {params.options} --log {log:q}"
 
 
