@@ -79,14 +79,15 @@ def words_of(options: Mapping[str, object]) -> list[str]:
 def parse(parser: argparse.ArgumentParser) -> dict:
     """Parse the command line, in which ``--arguments FILE`` stands for the lines of a file, each an argument."""
     parser.add_argument("--arguments", metavar="FILE", help="file with more arguments, each in a line of its own")
-    words = list(sys.argv[1:])
-    if "--arguments" in words[:-1]:
-        place = words.index("--arguments")
-        file = Path(words[place + 1])
+    words: list[str] = []
+    for word in sys.argv[1:]:
+        if words[-1:] != ["--arguments"]:
+            words.append(word)
+            continue
         try:
-            words[place : place + 2] = os.fsdecode(file.read_bytes()).removesuffix("\n").split("\n")
+            words[-1:] = os.fsdecode(Path(word).read_bytes()).removesuffix("\n").split("\n")
         except OSError as error:
-            parser.error(f"argument --arguments: {why_unreadable(file, error)}")
+            parser.error(f"argument --arguments: {why_unreadable(Path(word), error)}")
     arguments = vars(parser.parse_args(words))
     del arguments["arguments"]
     return arguments

@@ -80,9 +80,13 @@ def test_many_words_go_through_a_file(tmp_path_factory, values, times):
     add_confound_columns_option(parser)
     parser.add_argument("--data-dir")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *shlex.split(command)])
+        patch.setattr(sys, "argv", ["program", *shlex.split(command), *shlex.split(command)])
         found = parse(parser)
-    assert found == {**options, "unmatched_patterns": "error"}
+    assert found == {
+        "confound_columns": 2 * options["confound_columns"],
+        "data_dir": values[0],
+        "unmatched_patterns": "error",
+    }
 
 
 def test_more_volumes_than_a_shell_takes_words(tmp_path, rng):

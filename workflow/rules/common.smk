@@ -159,16 +159,12 @@ def words_of(options):
     return options_within_limits(options, place("resources/arguments"))
 
 
-def extraction_options(wildcards):
-    """Word what a strategy reads, in order, and the config key ``cleaning`` as options of extract_regions.py.
+def cleaning_options(wildcards):
+    """Word the config key ``cleaning`` as options of extract_regions.py.
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = {
-        "image": image_of(wildcards),
-        **PLAN.cleaning_options(wildcards.image),
-        "confounds": confounds_of(wildcards),
-    }
+    options = {**PLAN.cleaning_options(wildcards.image), "confounds": confounds_of(wildcards)}
     if options.pop("per_run", True):
         options["runs"] = run_table_of(wildcards)
     else:
@@ -216,7 +212,7 @@ def extraction_memory(wildcards, input, attempt, threads):
     files = image_of(wildcards)
     if REGISTRY[wildcards.strategy].uncompressed:  # its copy is made of this one, with the same header
         files = [place(f"results/{wildcards.image}/{wildcards.image}_bold.nii.gz")]
-    if not all(map(os.path.exists, files)):
+    if not all(map(os.path.exists, [*files, input.regions])):
         # Of an input, or Snakemake takes it for a mistake; the image is none of the strategy that reads a copy.
         raise FileNotFoundError(errno.ENOENT, "is not there yet", input.regions)
     return request_mb(PLAN.extraction_mib(wildcards.strategy, files, input.regions, threads), attempt)

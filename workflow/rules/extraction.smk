@@ -28,15 +28,16 @@ rule extract_regions:
         folder=lambda wildcards: place(f"results/{wildcards.image}/{wildcards.strategy}"),
         # Peak memory is a result, and that of six workers is not that of one.
         n_jobs=workers_of,
-        regions=regions_option,
         # Snakemake looks at the set of inputs only; here their order matters.
-        options=extraction_options,
+        image=lambda wildcards: words_of({"image": image_of(wildcards)}),
+        regions=regions_option,
+        cleaning=cleaning_options,
         shortage=PLAN.config["memory_shortage"],
         code=code_of("extract_regions.py", "measure_memory.py"),
     shell:
         "{params.measure}"
         " --trace {output.trace:q} --summary {output.summary:q} --include {output.facts:q} --"
-        " {params.program} --strategy {wildcards.strategy:q} {params.regions}"
+        " {params.program} --strategy {wildcards.strategy:q} {params.image} {params.regions}"
         " --regions {input.regions:q} --out {params.folder:q}"
-        " --memory-shortage {params.shortage} --n-jobs {threads} {params.options}"
+        " --memory-shortage {params.shortage} --n-jobs {threads} {params.cleaning}"
         " 2>&1 | tee {log:q} >&2"
