@@ -167,6 +167,7 @@ def extract_timeseries(
         signals = clean(found.signals.pop(statistic), on_grid.wanted, prepared)
         write_signals(signals, names, Path(f"{out}_stat-{statistic}_timeseries.tsv"))
         sidecar = describe(source, on_grid, found, statistic, made_with, prepared, predicted, begin)
+        sidecar["DataType"] = str(signals.dtype)  # whose digits the table has
         write_sidecar(sidecar, Path(f"{out}_stat-{statistic}_timeseries.json"))
     logger.info("%d region(s), %d volume(s) of %d run(s).", len(names), source.n_volumes, len(source.runs))
     log_source(prepared.t_r, prepared.t_r_source)

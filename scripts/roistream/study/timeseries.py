@@ -234,7 +234,7 @@ def remove_others(
     """
     folder, beginning = Path(out).parent, Path(out).name
     made = [path for path in folder.glob(f"{glob.escape(beginning)}_*") if path.name.endswith(RESULTS)]
-    sidecars = [read_sidecar(path) for path in made if path.suffix == ".json"]
+    sidecars = [read_sidecar(path) for path in made if path.name.endswith("timeseries.json")]
     current = (fingerprint(made_with, regions), describe_sources(source), t_r)
     if sidecars and all(
         (sidecar["Fingerprint"], sidecar["Runs"], sidecar.get("RepetitionTime")) == current for sidecar in sidecars
