@@ -6,7 +6,6 @@ Knows nothing of measuring and works from a plain shell: python scripts/extract_
 
 import argparse
 import csv
-import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from roistream.images.series import Series, open_series
 from roistream.images.unchanged import Unchanged
 from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
-from roistream.outputs import files_of_labels, remove_files, whole_file
+from roistream.outputs import as_json, files_of_labels, remove_files, whole_file
 from roistream.regions.masks import Mask
 from roistream.regions.requested import digest_of, locate_atlas, locate_masks
 from roistream.reporting import reporting
@@ -154,7 +153,7 @@ def extract_regions(
         "version": __version__,
     }
     with whole_file(out / "extraction.json") as partial:
-        partial.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(as_json(summary), encoding="utf-8")
     logger.info("%s: %d regions of %d volumes with %d job(s).", strategy, len(located), source.n_volumes, n_jobs)
     log_source(prepared.t_r, prepared.t_r_source)
 

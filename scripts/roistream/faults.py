@@ -21,8 +21,13 @@ def sentence_of(error: BaseException) -> str | None:
         return tell_full_disk(None)  # of joblib, which lays down in a file what it hands to its workers
     if isinstance(error, MemoryError):
         return f"Not enough memory{f' ({error})' if str(error) else ''}; {MORE_MEMORY}."
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        name = ascii(error.object[max(0, error.start - 30) : error.end + 30])
+        return f"A name of a file or folder is not in UTF-8 ({name}); rename it, a table cannot hold it."
     if not isinstance(error, OSError):
         return None
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{error.filename} is a file, where a folder is needed; move it away, or choose another place."
     if error.errno == errno.ENOMEM:
         return f"Not enough memory; {MORE_MEMORY}."
     if error.errno in FULL:

@@ -11,7 +11,7 @@ import numpy as np
 from roistream.errors import UserError
 from roistream.images.image import tell
 from roistream.images.writing import new_header, write_image
-from roistream.outputs import whole_file
+from roistream.outputs import as_json, whole_file
 from roistream.paths import reading
 from roistream.regions.atlas import name_regions, read_atlas, read_label_image
 from roistream.regions.coverage import Region, check_regions, count_regions, list_labels, read_regions, write_regions
@@ -139,7 +139,7 @@ def write_placed(placed: PlacedAtlas, affine: np.ndarray, labels: Path, regions:
     with whole_file(voxels) as partial, partial.open("wb") as stream:
         np.save(stream, placed.atlas_voxels)
     with whole_file(sidecar_of(labels)) as partial:
-        partial.write_text(json.dumps({"Remarks": placed.remarks}, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        partial.write_text(as_json({"Remarks": placed.remarks}), "utf-8")
 
 
 def sidecar_of(labels: Path) -> Path:

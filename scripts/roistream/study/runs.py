@@ -241,7 +241,10 @@ def write_run_lengths(files: Sequence[Image], path: str | Path) -> None:
 
     3D files next to each other are one run, which has the name of the first.
     """
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        whole_file(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+    ):
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(["run", "first_volume", "n_volumes"])
         first_volume = 0
@@ -254,7 +257,7 @@ def write_run_lengths(files: Sequence[Image], path: str | Path) -> None:
 def read_run_lengths(path: str | Path) -> list[int]:
     """Read the number of volumes of each run from what `write_run_lengths` wrote."""
     try:
-        with reading(path), Path(path).open(newline="", encoding="utf-8") as stream:
+        with reading(path), Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             return [int(row["n_volumes"]) for row in csv.DictReader(stream, delimiter="\t")]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -18,7 +18,7 @@ import numpy as np
 from roistream import __version__
 from roistream.cleaning.options import Cleaning, outcome
 from roistream.images.series import Series
-from roistream.outputs import whole_file
+from roistream.outputs import as_json, whole_file
 from roistream.regions.coverage import Region
 from roistream.regions.placed import PlacedAtlas
 from roistream.study.derivatives import RESULTS, read_sidecar
@@ -258,4 +258,4 @@ def write_sidecar(content: Mapping[str, Any], path: Path) -> None:
     """Write a sidecar; what is not known is left out."""
     known = {key: value for key, value in content.items() if value is not None}
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(as_json(known), encoding="utf-8")
