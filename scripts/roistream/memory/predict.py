@@ -39,11 +39,12 @@ def predict_peak_mib(
     Examples
     --------
     >>> import nibabel, numpy, tempfile
+    >>> from roistream import inspect, predict_peak_mib
     >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
     >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
     >>> image.to_filename(path)
-    >>> from roistream.images.image import inspect
-    >>> predicted = {name: predict_peak_mib(name, inspect(path), [20, 30], 1, {}) for name in ("stream", "nifti_masker_path")}
+    >>> run = inspect(path)
+    >>> predicted = {name: predict_peak_mib(name, run, [20, 30], 1, {}) for name in ("stream", "nifti_masker_path")}
     >>> predicted["stream"] < predicted["nifti_masker_path"]
     True
     """
