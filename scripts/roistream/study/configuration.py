@@ -9,6 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
+from roistream.cleaning.denoising import check_strategy
 from roistream.errors import UserError
 from roistream.paths import absolute, check_file, shown
 from roistream.strategies import STRATEGIES
@@ -155,13 +156,18 @@ def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs:
         raise UserError(
             f"cleaning: smoothing_fwhm is beyond the strategy {unable[0]}; set 'strategies' to some of {able}."
         )
+    check_strategy(cleaning)
+    if cleaning.get("leave_out_above") and not (cleaning.get("confounds") or cleaning.get("strategy")):
+        raise UserError(
+            "cleaning: leave_out_above looks at the confounds; add 'confounds: true' or a strategy, or leave it out."
+        )
     low_pass, high_pass = cleaning.get("low_pass"), cleaning.get("high_pass")
     if low_pass and high_pass and low_pass <= high_pass:
         raise UserError(
             f"cleaning: low_pass {low_pass} must be above high_pass {high_pass} (Hz); between them is what stays."
         )
     if cleaning.get("standardize_confounds") is False:
-        if not cleaning.get("confounds"):
+        if not (cleaning.get("confounds") or cleaning.get("strategy")):
             raise UserError(
                 "cleaning: standardize_confounds has no effect without 'confounds: true'; add it, or leave it out."
             )

@@ -30,6 +30,7 @@ def add_denoising_options(parser: argparse.ArgumentParser) -> None:
         "--leave-out-above",
         type=threshold,
         nargs="+",
+        action="extend",
         metavar="COLUMN=VALUE",
         help="volumes for which a column of the confounds is above a value",
     )
