@@ -45,8 +45,8 @@ def list_bids_runs(
         A raw dataset, or a folder of derivatives with fMRIPrep's file names; a ``dataset_description.json`` is not needed.
     out : path, optional
         TSV to write: ``image``, ``run`` and, where there are any, ``confounds``, ``mask`` (the run's ``desc-brain_mask``) and
-        ``t_r``, from the JSON sidecars. Paths are relative to the table if the dataset lies below the table's folder, else absolute. By default stdout, with absolute
-        paths.
+        ``t_r``, from the JSON sidecars. Paths are relative to the table if the dataset lies below the table's folder, else
+        absolute. By default stdout, with absolute paths.
     filters : mapping, optional
         The values wanted of an entity, with or without its prefix; ``none`` stands for files without the entity.
     concatenate : collection of str
@@ -136,7 +136,10 @@ def parse_arguments() -> dict:
         "--no-confounds", dest="with_confounds", action="store_false", help="leave out the tables of confounds"
     )
     parser.add_argument(
-        "--no-masks", dest="with_masks", action="store_false", help="leave out the brain masks: regions are not restricted"
+        "--no-masks",
+        dest="with_masks",
+        action="store_false",
+        help="leave out the brain masks: regions are not restricted",
     )
     filters = parser.add_argument_group("filters", f"the values wanted; '{NO_VALUE}' for files without the entity")
     for entity in (*ACQUISITION, *VERSIONS):

@@ -37,8 +37,9 @@ class Cleaning:
         ``(n_volumes,)``, the number of each volume's run: runs are cleaned each by itself. None: as one.
     removals : tuple of Removal
         What the confounds take from each part that is cleaned by itself.
-    different_confounds : tuple of numpy.ndarray or None
-        The confounds of each run, where not all have the same number of them; empty where they have.
+    run_confounds : tuple of numpy.ndarray or None
+        The confounds of each run, where nilearn has to be called for each: not all have the same number of them, or volumes
+        are left out. Else empty.
     left_out : tuple of LeftOut
         The volumes of each part that is cleaned by itself that are left out; empty if there are none.
     """
@@ -55,7 +56,7 @@ class Cleaning:
     confounds: np.ndarray | None = None
     runs: np.ndarray | None = None
     removals: tuple[Removal, ...] = ()
-    different_confounds: tuple[np.ndarray | None, ...] = ()
+    run_confounds: tuple[np.ndarray | None, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
     @property
@@ -70,10 +71,9 @@ class Cleaning:
         return self.low_pass is not None or self.high_pass is not None
 
     @property
-    def sample_mask(self) -> np.ndarray | list[np.ndarray] | None:
-        """Which volumes are kept, as ``nilearn.signal.clean`` takes it: a list where there are runs; None for all."""
-        kept = [part.kept for part in self.left_out]
-        return kept if self.runs is not None and kept else kept[0] if kept else None
+    def sample_mask(self) -> np.ndarray | None:
+        """Which volumes of an image that is cleaned as one are kept; None for all."""
+        return self.left_out[0].kept if len(self.left_out) == 1 else None
 
     def part_lengths(self, n_volumes: int) -> list[int]:
         """List the volumes of each part that is cleaned by itself: of the runs, or of the whole."""

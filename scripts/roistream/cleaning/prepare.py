@@ -89,8 +89,14 @@ def prepare_cleaning(
     left_out = left_out if several or not left_out else [join_left_out(left_out)]
     if not any(part.volumes for part in left_out):
         left_out = []
-    own = own_confounds(tables) if several else ()
-    cleaning = Cleaning(**options, confounds=matrix, runs=runs, different_confounds=own, left_out=tuple(left_out))
+    alone = several and (bool(left_out) or len({len(table.names) for table in tables}) > 1)
+    cleaning = Cleaning(
+        **options,
+        confounds=matrix,
+        runs=runs,
+        run_confounds=split_confounds(tables, run_lengths) if alone else (),
+        left_out=tuple(left_out),
+    )
     shortest = min(run_lengths) if several else image.n_volumes
     check_filter(cleaning.low_pass, cleaning.high_pass, time, min([shortest, *map(span, left_out)]), image.path)
     shortest = min([shortest, *(part.kept.size for part in left_out)])
@@ -132,12 +138,12 @@ def join_confounds(tables: Sequence[Confounds], by_run: bool) -> np.ndarray | No
     return np.concatenate([np.pad(table.values, ((0, 0), (0, width - len(table.names)))) for table in tables])
 
 
-def own_confounds(tables: Sequence[Confounds]) -> tuple[np.ndarray | None, ...]:
-    """Give the confounds of each run, where not all have the same number of them; else nothing."""
-    widths = [len(table.names) for table in tables]
-    if len(set(widths)) < 2:
-        return ()
-    return tuple(table.values if width else None for table, width in zip(tables, widths, strict=True))
+def split_confounds(tables: Sequence[Confounds], lengths: Sequence[int]) -> tuple[np.ndarray | None, ...]:
+    """Give the confounds of each run, of one table for each or one for all; None for a run without any."""
+    values = [table.values for table in tables] or [np.empty((sum(lengths), 0))]
+    if len(values) < len(lengths):
+        values = np.split(values[0], np.cumsum(lengths)[:-1])
+    return tuple(of_run if of_run.shape[1] else None for of_run in values)
 
 
 def look_at_parts(tables: Sequence[Confounds], lengths: Sequence[int], cleaning: Cleaning) -> tuple[Removal, ...]:

@@ -145,28 +145,22 @@ class Part(NamedTuple):
 
 
 def separate_parts(cleaning: Cleaning, n_volumes: int) -> list[Part]:
-    """List the parts of an image for which nilearn has to be called one by one; none where one call does it."""
-    lengths = cleaning.part_lengths(n_volumes)
-    kept = [part.kept for part in cleaning.left_out] or [None] * len(lengths)
-    crop = [
-        cleaning.filters and of_part is not None and misplaced(of_part, length)
-        for of_part, length in zip(kept, lengths, strict=True)
-    ]
-    if not (cleaning.different_confounds or any(crop)):
-        return []
-    parts = []
-    for number, (first, length) in enumerate(zip(np.cumsum([0, *lengths[:-1]]).tolist(), lengths, strict=True)):
-        inside, sample_mask = within(kept[number]) if crop[number] else (slice(0, length), kept[number])
+    """List the parts of an image for which nilearn has to be called one by one; none where one call does it.
+
+    A run from which nothing is left out has no sample mask, as nilearn's ``load_confounds`` says it of a run alone: a filter
+    would lay a spline through all of its volumes.
+    """
+    parts, first, crops = [], 0, False
+    for number, part in enumerate(cleaning.parts(n_volumes)):
+        inside, sample_mask = slice(0, part.n_volumes), part.kept if part.volumes else None
+        if sample_mask is not None and cleaning.filters and misplaced(sample_mask, part.n_volumes):
+            inside, sample_mask = within(sample_mask)
+            crops = True
         volumes = slice(first + inside.start, first + inside.stop)
-        if cleaning.different_confounds:
-            of_run = cleaning.different_confounds[number]
-            confounds = None if of_run is None else of_run[inside]
-            if sample_mask is not None and sample_mask.size == length:
-                sample_mask = None  # so nilearn's load_confounds says it of a run from which nothing is left out
-        else:
-            confounds = None if cleaning.confounds is None else cleaning.confounds[volumes]
-        parts.append(Part(volumes, confounds, sample_mask))
-    return parts
+        confounds = cleaning.run_confounds[number] if cleaning.run_confounds else cleaning.confounds
+        parts.append(Part(volumes, None if confounds is None else confounds[inside], sample_mask))
+        first += part.n_volumes
+    return parts if cleaning.run_confounds or crops else []
 
 
 @cache

@@ -133,6 +133,15 @@ def unreadable(key: str, path: str) -> dict[str, str]:
     return {}
 
 
+def check_denoising(cleaning: Mapping[str, Any]) -> None:
+    """Refuse, before any table is read, a strategy and thresholds that cannot be; see `check_strategy`."""
+    check_strategy(cleaning)
+    if cleaning.get("leave_out_above") and not (cleaning.get("confounds") or cleaning.get("strategy")):
+        raise UserError(
+            "cleaning: leave_out_above looks at the confounds; add 'confounds: true' or a strategy, or leave it out."
+        )
+
+
 def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs: Sequence[Run]) -> None:
     """Check that the cleaning options go together, with the strategies and with the runs.
 
@@ -155,11 +164,6 @@ def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs:
         able = ", ".join(name for name, entry in STRATEGIES.items() if entry.smooths)
         raise UserError(
             f"cleaning: smoothing_fwhm is beyond the strategy {unable[0]}; set 'strategies' to some of {able}."
-        )
-    check_strategy(cleaning)
-    if cleaning.get("leave_out_above") and not (cleaning.get("confounds") or cleaning.get("strategy")):
-        raise UserError(
-            "cleaning: leave_out_above looks at the confounds; add 'confounds: true' or a strategy, or leave it out."
         )
     low_pass, high_pass = cleaning.get("low_pass"), cleaning.get("high_pass")
     if low_pass and high_pass and low_pass <= high_pass:

@@ -32,6 +32,7 @@ from roistream.study import derivatives
 from roistream.study.configuration import (
     check_cleaning,
     check_configuration,
+    check_denoising,
     chosen_strategies,
     with_safe_paths,
     wrong_inputs,
@@ -266,6 +267,7 @@ def make_plan(
     config = as_meant(config, schemas["config"], files, words)
     if check:
         check_configuration(config, schemas["config"])
+        check_denoising(config["cleaning"])
     wrong = wrong_inputs(config) if check else {}
     config = with_safe_paths(config)
     problems = Problems(wrong.values())

@@ -33,5 +33,7 @@ class SelectionChecks:
             check_fits(inspect_volume(run.mask), image.grid, image.affine, "mask")
         kept = parse_sample_mask(run.sample_mask)
         if kept is not None and run.is_volume:
-            raise UserError(f"{run.path} is a single volume, which needs no sample_mask; remove the row to leave it out")
+            raise UserError(
+                f"{run.path} is a single volume, which needs no sample_mask; remove the row to leave it out"
+            )
         outside_of(kept, image.n_volumes, "sample_mask")
