@@ -4,6 +4,10 @@
 The signals are those of nilearn's NiftiLabelsMasker, to the last bit. The runs are read one after the other, never copied.
 """
 
+import gc
+
+gc.disable()  # until all is imported: nothing of that is garbage, and to look for it is a tenth of the start
+
 import argparse
 import logging
 import sys
@@ -50,8 +54,8 @@ from roistream.study.timeseries import (
     write_sidecar,
     write_signals,
 )
-from roistream.study.voxels import voxel_file, write_voxel_table
 
+gc.enable()
 logger = logging.getLogger("roistream")
 
 
@@ -158,7 +162,7 @@ def extract_timeseries(
         **{name: value for name, value in options.items() if not name.startswith("t_r")},
         # What was said of this image alone is none of the configuration.
         "t_r": None if options.get("t_r_source") else options.get("t_r"),
-        **choice,
+        **{name: value for name, value in choice.items() if name not in ("min_volumes", "too_few_volumes")},
         "confounds": [str(table.path) for table in denoised.tables],
         "confound_columns": list(confound_columns) if confound_columns else None,
         "per_run": per_run,
@@ -171,6 +175,8 @@ def extract_timeseries(
         stack.enter_context(inputs)
         voxels = None
         if save_voxels:
+            from roistream.study.voxels import voxel_file, write_voxel_table
+
             positions = on_grid.positions()
             write_voxel_table(positions, on_grid.regions, source.grid, source.affine, Path(f"{out}_voxels.tsv"))
             path = Path(f"{out}_voxels.npy")
@@ -200,6 +206,7 @@ def extract_timeseries(
         signals[:, low] = np.nan
         write_signals(signals, names, Path(f"{out}_stat-{statistic}_timeseries.tsv"), volumes)
         sidecar = describe(source, on_grid, found, statistic, made_with, prepared, predicted, begin, remarks, more)
+        sidecar["DataType"] = str(signals.dtype)  # whose digits the table has
         write_sidecar(sidecar, Path(f"{out}_stat-{statistic}_timeseries.json"))
     logger.info("%d region(s), %d volume(s) of %d run(s).", len(names), source.n_volumes, len(source.runs))
     log_source(prepared.t_r, prepared.t_r_source)

@@ -1,19 +1,23 @@
 """What an image is denoised with: the confounds of each run, and which of its volumes are left out and why."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roistream.cleaning.confounds import Confounds, choose_confounds, parse_confounds, take_measure
 from roistream.cleaning.denoising import check_strategy, find_table, load_strategy
 from roistream.cleaning.left_out import SCRUBBED, STEADY, LeftOut, beyond, outside_of, parse_sample_mask
 from roistream.errors import UserError
 from roistream.images.series import Series, files_by_run
-from roistream.tables import Table
+
+if TYPE_CHECKING:
+    from roistream.cleaning.confounds import Confounds
+    from roistream.tables import Table
 
 DISPLACEMENT = "framewise_displacement"
 
@@ -74,7 +78,11 @@ def denoise(
         )
     strategy = options.get("strategy")
     paths = [find_table(run, strategy) for run in firsts] if strategy else list(confounds)
-    raw = [parse_confounds(path) for path in paths]
+    raw: list[Table] = []
+    if paths:
+        from roistream.cleaning.confounds import choose_confounds, parse_confounds
+
+        raw = [parse_confounds(path) for path in paths]
     reasons: list[dict[str, tuple[int, ...]]] = [{} for _ in lengths]
     if first := options.get("drop_first"):
         for of_run, length in zip(reasons, lengths, strict=True):
@@ -94,7 +102,7 @@ def denoise(
                 )
             of_run |= explain(outside_of(sample_mask, length, f"The strategy {strategy}"), table)
     else:
-        tables = choose_confounds(raw, confound_columns, unmatched_patterns)
+        tables = choose_confounds(raw, confound_columns, unmatched_patterns) if raw else []
     left_out = [
         LeftOut(length, {reason: volumes for reason, volumes in of_run.items() if volumes})
         for length, of_run in zip(lengths, reasons, strict=True)
@@ -106,6 +114,10 @@ def denoise(
 
 def mean_displacement(tables: Sequence[Table]) -> float | None:
     """Average the framewise displacement over all volumes that have one; None where a table does not tell."""
+    if not tables:
+        return None
+    from roistream.cleaning.confounds import take_measure
+
     try:
         values = [take_measure(table, DISPLACEMENT, DISPLACEMENT) for table in tables]
     except UserError:  # nobody has asked for this column: it may not be there, or hold anything
@@ -119,6 +131,8 @@ def measures(tables: Sequence[Table], column: str, lengths: Sequence[int], key: 
     """Read a column for each run, of one table for each or one for all; NaN where a value is missing."""
     if not tables:
         raise UserError(f"{key} looks at the column {column!r} of the confounds, but no tables of confounds are given.")
+    from roistream.cleaning.confounds import take_measure
+
     values = np.concatenate([take_measure(table, column, key) for table in tables])
     if len(values) != sum(lengths):
         listed = ", ".join(str(table.path) for table in tables)
@@ -128,6 +142,8 @@ def measures(tables: Sequence[Table], column: str, lengths: Sequence[int], key: 
 
 def explain(volumes: Sequence[int], table: Table) -> dict[str, tuple[int, ...]]:
     """Tell which of the volumes that a strategy leaves out have not reached a steady state; the others are scrubbed."""
+    from roistream.cleaning.confounds import take_measure
+
     marks = [name for name in table.columns if "non_steady_state" in name]
     marked = sum((take_measure(table, name, name) != 0 for name in marks), np.zeros(len(table.rows), bool))
     unsteady = set(np.flatnonzero(marked).tolist())

@@ -4,15 +4,19 @@ What they are is nilearn's; here is only which options each takes, where its tab
 imported where a strategy is made, and nowhere else.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roistream.cleaning.confounds import Confounds
 from roistream.errors import UserError
+
+if TYPE_CHECKING:
+    from roistream.cleaning.confounds import Confounds
 
 COMMON = ("global_signal", "demean")
 STRATEGIES = {
@@ -141,6 +145,8 @@ def load_strategy(run: Path, strategy: str, options: Mapping[str, Any]) -> tuple
         The files are not what the strategy needs.
     """
     from nilearn.interfaces.fmriprep import load_confounds_strategy
+
+    from roistream.cleaning.confounds import Confounds
 
     table = find_table(run, strategy)
     given = {name: options[name] for name in STRATEGIES[strategy] if options.get(name) is not None}

@@ -1,11 +1,16 @@
 """Options of signal cleaning, what each means: the parameters of nilearn's maskers, complete for one image."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from roistream.cleaning.left_out import LeftOut, join_left_out
-from roistream.cleaning.rank import Removal
+
+if TYPE_CHECKING:
+    from roistream.cleaning.rank import Removal
 
 
 @dataclass(frozen=True)
@@ -98,3 +103,12 @@ class Cleaning:
             "t_r": self.t_r,
             "runs": self.runs,
         }
+
+
+def outcome(cleaning: Cleaning) -> str:
+    """Word what becomes of a signal that is constant."""
+    if not cleaning.temporal:
+        return ""
+    if cleaning.detrend or cleaning.confounds is not None or cleaning.low_pass or cleaning.high_pass:
+        return "; what cleaning makes of that is 0 or rounding error" + (", scaled up" if cleaning.standardize else "")
+    return "; what cleaning makes of that is 0"

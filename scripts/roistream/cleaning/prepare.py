@@ -1,21 +1,29 @@
-"""Fit the options of signal cleaning to an image, and refuse what is not possible for it."""
+"""Fit the options of signal cleaning to an image, and refuse what is not possible for it.
+
+Tables of confounds are another matter (`roistream.cleaning.confounds`), which is imported only where there are some.
+"""
+
+from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roistream.cleaning.confounds import Confounds, read_confounds, refuse_other_columns
 from roistream.cleaning.left_out import LeftOut, join_left_out, span
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_left, tell_confounds
 from roistream.errors import UserError
 from roistream.images.image import Image
 from roistream.images.repetition_time import RepetitionTime, warn
 from roistream.images.series import Series, repetition_time
+
+if TYPE_CHECKING:
+    from roistream.cleaning.confounds import Confounds
+    from roistream.cleaning.rank import Removal
 
 logger = logging.getLogger("roistream")
 
@@ -65,9 +73,12 @@ def prepare_cleaning(
     options = {**options, "t_r": time.seconds, "t_r_source": time.source, "t_r_remarks": time.remarks}
     if confound_columns is not None and not confounds:
         raise UserError("confound_columns chooses columns of the confounds, but no tables of confounds are given.")
-    paths = [table for table in confounds if not isinstance(table, Confounds)]
-    tables = [*(table for table in confounds if isinstance(table, Confounds))]
-    tables = tables or read_confounds(paths, confound_columns, unmatched_patterns)
+    tables: Sequence[Confounds] = []
+    if confounds:
+        from roistream.cleaning.confounds import Confounds, read_confounds
+
+        read = [table for table in confounds if isinstance(table, Confounds)]
+        tables = read or read_confounds(confounds, confound_columns, unmatched_patterns)
     listed, n_rows = ", ".join(str(table.path) for table in tables), [len(table.values) for table in tables]
     if tables and sum(n_rows) != image.n_volumes:
         raise UserError(
@@ -130,7 +141,9 @@ def join_confounds(tables: Sequence[Confounds], by_run: bool) -> np.ndarray | No
     UserError
         Runs that are cleaned as one have different confounds.
     """
-    if not by_run:
+    if not by_run and tables:
+        from roistream.cleaning.confounds import refuse_other_columns
+
         refuse_other_columns(tables)
     width = max((len(table.names) for table in tables), default=0)
     if not width:
@@ -156,6 +169,8 @@ def look_at_parts(tables: Sequence[Confounds], lengths: Sequence[int], cleaning:
     """
     if cleaning.confounds is None:
         return ()
+    from roistream.cleaning.rank import look_at_confounds, refuse_nothing_left, tell_confounds
+
     removals, firsts = [], np.cumsum([0, *lengths]).tolist()
     for number, (first, end) in enumerate(pairwise(firsts)):
         table = tables[number] if len(tables) == len(lengths) else tables[0]

@@ -8,7 +8,6 @@ import numpy as np
 
 from roistream.errors import UserError
 from roistream.images.series import Series
-from roistream.regions.masks import read_voxels
 from roistream.regions.placed import PlacedAtlas
 
 
@@ -32,6 +31,8 @@ def read_brain_masks(paths: Sequence[Path], source: Series) -> np.ndarray:
     UserError
         A mask is unreadable, not binary or on another grid, or they have no voxel in common.
     """
+    from roistream.regions.masks import read_voxels  # of no use to who has no masks
+
     common = np.ones(source.n_voxels, bool)
     for path in dict.fromkeys(paths):
         inside = np.zeros(source.n_voxels, bool)

@@ -4,14 +4,16 @@ The order is that of NiftiLabelsMasker: smooth each volume, reduce it to the reg
 say, this is not the mean of z-scored voxels.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from roistream.cleaning.left_out import LeftOut, join_left_out
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import clean_signals
 from roistream.images.progress import progress
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth, tell_smoothed
@@ -19,7 +21,9 @@ from roistream.images.volumes import BLOCK_BYTES, read_blocks
 from roistream.regions.constant import constant_signals
 from roistream.regions.data import DataWatch
 from roistream.regions.labels import LabelReduction, locate_regions
-from roistream.study.voxels import VoxelFile
+
+if TYPE_CHECKING:
+    from roistream.study.voxels import VoxelFile
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,8 @@ def clean(signals: np.ndarray, wanted: Sequence[int], cleaning: Cleaning) -> np.
     present = ascending[~np.isnan(signals[0, ascending])] if len(signals) else ascending
     if not cleaning.temporal or not present.size:
         return signals[cleaning.kept_volumes(len(signals))] if cleaning.left_out else signals
+    from roistream.cleaning.signals import clean_signals  # of no use to who does not clean
+
     cleaned = clean_signals(np.asfortranarray(signals[:, present]), cleaning)
     result = np.full((len(cleaned), len(wanted)), np.nan, cleaned.dtype)
     result[:, present] = cleaned
