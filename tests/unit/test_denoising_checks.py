@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pytest
 import yaml
 
 from conftest import ROOT, save_run
-from extract_timeseries import extract_timeseries
+from extract_timeseries import extract_timeseries, parse_arguments
 from list_bids_runs import list_bids_runs
 from roistream.cleaning.denoising import find_table, sidecar_of
+from roistream.command_line import options_of
 from roistream.errors import UserError
 from roistream.samples.fmriprep import simulate_fmriprep
+from roistream.study.denoising_options import DENOISING_OPTIONS
 from roistream.study.job_options import compared_options, study_options
 from roistream.study.plan import make_plan
 
@@ -195,6 +198,10 @@ def test_too_few_volumes(study, caplog):
     assert sidecar["TooFewVolumes"][0] in caplog.text
     with pytest.raises(UserError, match=r"All 40 volumes of .* would be left out \(drop_first 40\); leave out the run"):
         extract_timeseries(*arguments, denoising={"drop_first": 40})
+    with pytest.raises(
+        UserError, match=r"The strategy scrubbing leaves out all volumes of .*; leave out the run, or choose"
+    ):
+        extract_timeseries(*arguments, denoising={"strategy": "scrubbing", "fd_threshold": 1e-9})
     with pytest.raises(UserError, match="has a run of 18 volumes, too short for the filter, which needs 19"):
         extract_timeseries(*arguments, cleaning={"low_pass": 0.1}, denoising={"drop_first": 22})
 
@@ -212,7 +219,8 @@ def test_a_sample_has_no_files_of_fmriprep():
         make_plan({**DEFAULTS, "cleaning": {"strategy": "simple"}}, SCHEMAS)
 
 
-def test_options_of_the_jobs(study):
+def test_options_of_the_jobs(study, monkeypatch):
+    """What the plan gives is what the program reads."""
     change_table(sample_mask="4-39")
     found = plan(
         strategy="scrubbing", scrub=0, drop_first=0, demean=False, leave_out_above={"std_dvars": "1e1", "csf": 2}
@@ -225,6 +233,15 @@ def test_options_of_the_jobs(study):
         **{"sample_masks": ["4-39"], "masks": [found.study[next(iter(found.study))][0].mask]},
     }
     assert second["sample_masks"] == ["all"]
+    words = ["extract_timeseries.py", "--runs", "r", "--atlas", "a", "--out", "o", *shlex.split(options_of(first))]
+    monkeypatch.setattr("sys.argv", words)
+    read = parse_arguments()
+    assert read["denoising"] == {
+        **dict.fromkeys(DENOISING_OPTIONS),
+        **{"strategy": "scrubbing", "scrub": 0, "demean": False, "too_few_volumes": "error"},
+        "leave_out_above": {"std_dvars": 10, "csf": 2},
+    }
+    assert (read["sample_masks"], read["masks"], read["min_coverage"]) == (["4-39"], first["masks"], 0)
     assert found.confounds_of(next(iter(found.study))) == [table]
     with pytest.raises(
         UserError, match="cleaning: strategy is for the target timeseries; leave it out for the comparison"

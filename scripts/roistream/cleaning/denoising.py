@@ -160,6 +160,10 @@ def load_strategy(run: Path, strategy: str, options: Mapping[str, Any]) -> tuple
         raise UserError(
             f"The strategy {strategy} cannot be made of {table}, nilearn says: {said}; choose another one, or leave out the run."
         ) from error
+    if sample_mask is not None and not sample_mask.size:
+        raise UserError(
+            f"The strategy {strategy} leaves out all volumes of {run}; leave out the run, or choose another one."
+        )
     names, values = list(map(str, frame.columns)), frame.to_numpy()
     lacking = [name for name, column in zip(names, values.T, strict=True) if not np.isfinite(column).all()]
     if lacking:
