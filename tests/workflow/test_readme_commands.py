@@ -184,6 +184,9 @@ def test_commands_in_the_folder_of_a_study(project, study):
     compared = {path.name for path in (study / "results").iterdir() if path.is_dir()}
     assert len(compared) == 4
     assert (study / "results" / "study_memory.png").is_file()
+    for image in compared:
+        ours, theirs = (study / "results" / image / f"{way}_labels" for way in ("stream", "nilearn"))
+        assert (ours / "timeseries.tsv").read_bytes() == (theirs / "timeseries.tsv").read_bytes()
     assert len((study / "subjects.tsv").read_text("utf-8").splitlines()) == 5
     assert (study / "tables" / "sub-01_stat-mean_timeseries.tsv").is_file()
 
