@@ -18,8 +18,10 @@ from roistream.samples import adhd
 from roistream.strategies import STRATEGIES
 from workflow.conftest import ATLAS_AFFINE, ATLAS_GRID, BLOCKS, GRID, TIMEOUT_S, copy_project, save_atlas
 
-PAGES = {path.name: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-"""Those of the profiles are tests/cluster's, the tutorial's lines of Python those of tests/unit/test_tutorial.py."""
+FIRST = [ROOT / "README.md", ROOT / "docs/install.md"]
+PAGES = {path.name: path.read_text("utf-8") for path in dict.fromkeys([*FIRST, *sorted((ROOT / "docs").glob("*.md"))])}
+"""In an order in which no command makes again what another one has just replaced. The commands of the profiles are tried by
+tests/cluster, the lines of the tutorial by tests/unit/test_tutorial.py."""
 
 CHECKOUT = "/path/to/roistream"
 """What the pages call the project where a command is given in the folder of a study."""
