@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
-from roistream.cleaning.options import check_filter
+from roistream.cleaning.prepare import check_filter
 from roistream.extraction_options import add_extraction_options, parse_extraction_options
 from roistream.images.series import Series, open_series, repetition_time
 from roistream.memory.limits import memory_limits
