@@ -144,11 +144,12 @@ def prepare_cleaning(
             f"The confounds {listed} have {', '.join(map(str, n_rows))} rows, but the runs of {image.path} "
             f"have {', '.join(map(str, run_lengths))} volumes; give one table for each run, in the order of the runs."
         )
-    several = run_lengths is not None and len(run_lengths) > 1
-    runs = np.repeat(np.arange(len(run_lengths)), run_lengths) if several else None
+    lengths = [image.n_volumes] if run_lengths is None else list(run_lengths)
+    several = len(lengths) > 1
+    runs = np.repeat(np.arange(len(lengths)), lengths) if several else None
     matrix = join_confounds(tables, by_run=several)
     cleaning = Cleaning(**options, confounds=matrix, runs=runs)
-    shortest = min(run_lengths) if several else image.n_volumes
+    shortest = min(lengths)
     check_filter(cleaning.low_pass, cleaning.high_pass, time, shortest, image.path)
     if not cleaning.standardize_confounds and matrix is not None and runs is not None:
         # nilearn.signal.clean loses this option on its way to the single run (0.13.1, _process_runs).
@@ -162,7 +163,7 @@ def prepare_cleaning(
             image.path,
             shortest,
         )
-    return replace(cleaning, removals=look_at_parts(tables, run_lengths if several else [image.n_volumes], cleaning))
+    return replace(cleaning, removals=look_at_parts(tables, lengths, cleaning))
 
 
 def join_confounds(tables: Sequence[Confounds], by_run: bool) -> np.ndarray | None:
@@ -232,7 +233,7 @@ def check_filter(
     """
     if low_pass is None and high_pass is None:
         return
-    if time.problem:
+    if time.problem or time.seconds is None:
         raise UserError(
             f"{image} cannot be filtered without a TR to rely on: {time.problem}; "
             "give the right one in seconds, as 't_r' of the cleaning (--t-r) or in the column t_r of the runs table."

@@ -67,7 +67,7 @@ def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndar
 
 
 @contextmanager
-def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO | igzip.IGzipFile]:
     """Compress what is written, if the ending of `path` says so; no name or time in the stream, for equal bytes."""
     if path.suffix != ".gz":
         yield plain

@@ -6,6 +6,9 @@ the image whole (`roistream.maskers.classes` says so). tests/unit/test_private_n
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -37,6 +40,16 @@ try:
     from nilearn.maskers.nifti_spheres_masker import apply_mask_and_get_affinity
 except ImportError as error:
     MISSING = str(error)
+
+
+def rebound(function: Callable, **names: Callable) -> Callable:
+    """Copy a function of nilearn that calls others under these names; nilearn's own stays as it is."""
+    original: Any = inspect.unwrap(function)
+    copied = FunctionType(
+        original.__code__, {**original.__globals__, **names}, original.__name__, original.__defaults__
+    )
+    copied.__kwdefaults__ = original.__kwdefaults__
+    return copied
 
 
 def clean(signals: np.ndarray, **options: Any) -> np.ndarray:

@@ -76,7 +76,7 @@ def chosen_strategies(strategies: str | list[str]) -> list[str]:
             raise UserError(
                 f"strategy {name!r} is unknown{suggestion(name, STRATEGIES)}; choose from {', '.join(STRATEGIES)}."
             )
-    return strategies
+    return list(strategies)
 
 
 def suggestion(word: str, choices: Iterable[str]) -> str:

@@ -98,7 +98,9 @@ class ConfoundChecks:
         tell_confounds(self._removals)
         if self.asked and not self.has_column:
             return ["cleaning asks for confounds, but there is no column 'confounds'; add the column"]
-        whose = f"any run's confounds, such as {self._first.path}" if self._first else ""
+        if self._first is None:
+            return []
+        whose = f"any run's confounds, such as {self._first.path}"
         return [word_unmatched(pattern, self._first.columns, whose) for pattern in self._unmatched or ()]
 
 
