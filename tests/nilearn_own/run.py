@@ -4,7 +4,7 @@
     python tests/nilearn_own/run.py --quick     the quick ones only
     python tests/nilearn_own/run.py --record    with nilearn's own classes; notes what fails, and what is slow, for this version
 
-Among them are nilearn's and scikit-learn's checks of estimators. What nilearn's own classes fail, or are not made for, is not run.
+Among them are nilearn's and scikit-learn's checks of estimators. What nilearn's own classes do not pass is not run.
 Packages beyond those of the library: pytest, pytest-xdist and numpydoc.
 """
 

@@ -78,7 +78,7 @@ class WatchedMasker(NiftiMasker):
     """
 
     def watch(self, cleaning: Cleaning) -> None:
-        """Look at what is extracted next, and clean each run by itself that has confounds of its own, which no parameter takes."""
+        """Look into the next extraction, and clean runs one by one that have confounds of their own, which no parameter takes."""
         self._cleaning = cleaning
         if internals.MISSING:
             raise UserError(
