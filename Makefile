@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow test-nilearn test-newest test-cluster soak fuzz lint benchmark clean
+.PHONY: run example-study test test-slow test-nilearn test-newest test-cluster soak fuzz lint benchmark clean
 
 # The embedded default: simulated subjects, all strategies, the comparison below results/large_fmri/.
 run: $(VENV)/run.done
 	$(BIN)/snakemake --cores 6
+
+# A simulated study of four subjects as fMRIPrep leaves it, to try things on: example-study/
+example-study: $(VENV)/run.done
+	$(BIN)/python scripts/simulate_fmriprep.py example-study
 
 # The tests for every change: at most 15 minutes on two cores.
 test: $(VENV)/dev.done

@@ -146,7 +146,7 @@ def run_command(project, command, folder=None):
 
 
 def test_there_are_commands_to_run():
-    assert [command.split()[0] for command in COMMANDS[:3]] == ["make", "make", "snakemake"]
+    assert [command.split()[0] for command in COMMANDS[:4]] == ["make", "make", "make", "snakemake"]
     assert len([command for command in COMMANDS if CHECKOUT in command]) >= 7
     assert all(f"{CHECKOUT}/Snakefile" in command for command in ALL_COMMANDS if "--configfile" in command)
 

@@ -12,6 +12,7 @@ runs, as BASC does, so that resampling is part of the default.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -114,9 +115,14 @@ def parcel_labels(positions: np.ndarray, n_parcels: int, seed: int) -> np.ndarra
 
     The centres come from the atlas's grid, whichever grid `positions` come from.
     """
+    return cKDTree(atlas_centres(n_parcels, seed)).query(positions)[1] + 1
+
+
+@cache
+def atlas_centres(n_parcels: int, seed: int) -> np.ndarray:
+    """Give the centres of the parcels of an atlas, ``(n_parcels, 3)`` in mm."""
     brain = np.argwhere(template_brain(ATLAS_GRID, ATLAS_AFFINE) > 0)
-    centres = parcel_centres(voxel_positions(brain, ATLAS_AFFINE), n_parcels, seed)
-    return cKDTree(centres).query(positions)[1] + 1
+    return parcel_centres(voxel_positions(brain, ATLAS_AFFINE), n_parcels, seed)
 
 
 def simulate_labels(n_parcels: int, seed: int) -> np.ndarray:
