@@ -5,12 +5,15 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib import util
 
+import nibabel as nib
 import numpy as np
 import pytest
 from nilearn import signal
 
+from conftest import AFFINE, GRID, save_run
 from roistream.cleaning import signals
 from roistream.cleaning.options import Cleaning
+from roistream.maskers import NiftiLabelsMasker, NiftiMasker
 
 OPTIONS = [
     Cleaning(detrend=True, high_pass=0.02, t_r=2.0, standardize="zscore_sample"),
@@ -31,6 +34,30 @@ def test_two_threads_give_the_same_bits_as_one_after_the_other(rng):
 
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(clean, tasks))
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*Generation of a mask")
+def test_two_threads_with_maskers_give_the_same_bits_as_one_after_the_other(tmp_path, rng):
+    """The whole way from the file, more than once, so that they are at the same step now and then."""
+    labels = nib.Nifti1Image(rng.integers(0, 5, GRID).astype(np.int32), AFFINE)
+    cleaning = {"detrend": True, "high_pass": 0.02, "t_r": 2.0, "standardize": "zscore_sample", "reports": False}
+    tasks = []
+    for number in range(4):
+        values = (rng.standard_normal((*GRID, 60)) * 50 + 1000).astype(np.float32)
+        run = save_run(tmp_path / f"run-{number}.nii.gz", values)
+        tasks.append((NiftiLabelsMasker(labels, smoothing_fwhm=5, **cleaning), run))
+        tasks.append((NiftiMasker(labels, **cleaning), run))
+    expected = [masker.fit_transform(run) for masker, run in tasks]
+    together = threading.Barrier(2)
+
+    def extract(task):
+        masker, run = task
+        together.wait(60)
+        return masker.fit_transform(run)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(extract, tasks))
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
