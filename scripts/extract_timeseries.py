@@ -4,6 +4,10 @@
 The signals are those of nilearn's NiftiLabelsMasker, to the last bit. The runs are read one after the other, never copied.
 """
 
+import gc
+
+gc.disable()  # until all is imported: nothing of that is garbage, and to look for it is a tenth of the start
+
 import argparse
 import logging
 import sys
@@ -44,8 +48,8 @@ from roistream.study.timeseries import (
     write_sidecar,
     write_signals,
 )
-from roistream.study.voxels import voxel_file, write_voxel_table
 
+gc.enable()
 logger = logging.getLogger("roistream")
 
 
@@ -140,6 +144,8 @@ def extract_timeseries(
         stack.enter_context(inputs)
         voxels = None
         if save_voxels:
+            from roistream.study.voxels import voxel_file, write_voxel_table
+
             positions = on_grid.positions()
             write_voxel_table(positions, on_grid.regions, source.grid, source.affine, Path(f"{out}_voxels.tsv"))
             path = Path(f"{out}_voxels.npy")
@@ -161,6 +167,7 @@ def extract_timeseries(
         signals = clean(found.signals.pop(statistic), on_grid.wanted, prepared)
         write_signals(signals, names, Path(f"{out}_stat-{statistic}_timeseries.tsv"))
         sidecar = describe(source, on_grid, found, statistic, made_with, prepared, predicted, begin)
+        sidecar["DataType"] = str(signals.dtype)  # whose digits the table has
         write_sidecar(sidecar, Path(f"{out}_stat-{statistic}_timeseries.json"))
     logger.info("%d region(s), %d volume(s) of %d run(s).", len(names), source.n_volumes, len(source.runs))
     log_source(prepared.t_r, prepared.t_r_source)

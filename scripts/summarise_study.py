@@ -20,6 +20,8 @@ from roistream.outputs import whole_file
 from roistream.regions.coverage import Region, read_regions
 from roistream.reporting import reporting
 from roistream.study.derivatives import IGNORED, dataset_description, image_folder, image_prefix, image_stem
+from roistream.study.leftovers import remove_matrices, remove_records
+from roistream.study.measures import ESTIMATORS, MEASURES, matrix_name
 from roistream.study.summary import remove_outdated, summarise_image, write_study
 from roistream.study.tables import folder_of_runs, list_images
 
@@ -40,6 +42,10 @@ def summarise_study(
     logs: Path = LOGS,
     source: str | None = None,
     pending: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    estimator: str = "ledoit_wolf",
+    fisher_z: bool = False,
+    records: Path | None = None,
 ) -> None:
     """Write ``study.tsv``, ``study.png`` and what makes the folder a BIDS dataset; remove what is outdated.
 
@@ -63,6 +69,10 @@ def summarise_study(
         Where the runs come from; by default the folder of the runs table.
     pending : sequence of str
         Images that are to be extracted again; results that they have are outdated.
+    kinds, estimator, fisher_z
+        The matrices that are asked for, see connect_regions.py; others are removed.
+    records : path, optional
+        The folder of the records of connect_regions.py; those of which a file is missing are removed.
 
     Raises
     ------
@@ -81,6 +91,9 @@ def summarise_study(
         for image in stems
     ]
     remove_outdated(study, atlas_name, stems)
+    remove_matrices(study, atlas_name, [matrix_name(kind, fisher_z) for kind in kinds], ESTIMATORS[estimator])
+    if records:
+        remove_records(records, study)
     with (
         whole_file(study / "study.tsv") as table,
         whole_file(study / "study.png") as figure,
@@ -129,6 +142,17 @@ def parse_arguments() -> dict:
         metavar="IMAGE",
         help="images to be extracted again: their results are outdated",
     )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=MEASURES,
+        default=(),
+        metavar="KIND",
+        help="matrices that are asked for (default: none)",
+    )
+    parser.add_argument("--estimator", choices=ESTIMATORS, default="ledoit_wolf", help="what they are estimated by")
+    parser.add_argument("--fisher-z", action="store_true", help="they are Fisher's z")
+    parser.add_argument("--records", type=Path, help="folder of the records of connect_regions.py")
     add_log_option(parser)
     return vars(parser.parse_args())
 

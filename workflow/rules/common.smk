@@ -37,6 +37,7 @@ from roistream.provenance import code_digest
 from roistream.samples import adhd
 from roistream.strategies import STRATEGIES as REGISTRY
 from roistream.study import derivatives
+from roistream.study.batches import in_batches
 from roistream.study.plan import SAMPLES, make_plan
 
 # Says where a file of ours lies: below a prefix where this workflow is a module. It has to be asked for while this is parsed.
@@ -255,8 +256,58 @@ def summary_options(wildcards):
             "images": list(PLAN.study) if from_sample else None,
             "source": dataset if from_sample else None,
             "runs_table": None if from_sample else dataset,
+            **matrix_options(),
+            "records": place("resources/connectivity"),
         }
     )
+
+
+def matrix_options():
+    """Give which matrices are asked for as options of connect_regions.py."""
+    return {
+        "kinds": PLAN.config["connectivity"],
+        "estimator": PLAN.config["covariance_estimator"],
+        "fisher_z": PLAN.config["fisher_z"] or None,
+    }
+
+
+def signals_of_batch(wildcards):
+    """List the sidecars of the signals of a batch of images."""
+    statistic = PLAN.config["statistics"][0]
+    return [
+        f"{derivatives.image_prefix(image, PLAN.atlas_name)}_stat-{statistic}_timeseries.json"
+        for image in BATCHES[wildcards.batch]
+    ]
+
+
+def connection_options(images):
+    """Word which matrices some images get as options of connect_regions.py."""
+    return options_of(
+        {
+            "study": place(str(derivatives.FOLDER)),
+            "atlas_name": PLAN.atlas_name,
+            "statistic": PLAN.config["statistics"][0],
+            **matrix_options(),
+            "images": images,
+        }
+    )
+
+
+def connection_memory(wildcards, attempt):
+    """Make the request of the matrices of a batch: nilearn, and some copies of a matrix of all regions."""
+    return request_mb(250 + 10 * 8 * len(PLAN.names) ** 2 / 2**20, attempt)
+
+
+def connect_what_is_there(jobs):
+    """Make the matrices of a batch of images when some of it have failed, but not while some have still to be tried."""
+    pending = {job.wildcards.image for job in jobs if job.rule.name == "extract_timeseries"}
+    for batch in (job.wildcards.batch for job in jobs if job.rule.name == "connect_regions"):
+        logs = [f"logs/extract_timeseries/{derivatives.image_folder(image)}/{image}.log" for image in BATCHES[batch]]
+        images = [image for image in BATCHES[batch] if image not in pending]
+        if images and all(Path(log).exists() for log in logs):
+            log = shlex.quote(f"logs/connect_regions/{batch}.log")
+            command = f"{program('connect_regions.py')(None, None)} {connection_options(images)} --log {log}"
+            subprocess.run(["bash", "-c", command], check=False)
 
 
 def summarise_what_is_there():
@@ -266,7 +317,9 @@ def summarise_what_is_there():
     """
     if "extract_timeseries" not in {job.rule.name for job in workflow.dag.jobs} or not Path(FIRST_REGIONS).exists():
         return
-    pending = [job.wildcards.image for job in workflow.dag.needrun_jobs() if job.rule.name == "extract_timeseries"]
+    jobs = list(workflow.dag.needrun_jobs())
+    pending = [job.wildcards.image for job in jobs if job.rule.name == "extract_timeseries"]
+    connect_what_is_there(jobs)
     command = (
         f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(None)}"
         f" {options_of({'pending': pending})}"
@@ -321,10 +374,13 @@ MASKED = any(REGISTRY[strategy].reads_masks for strategy in STRATEGIES)
 # A comparison over all images is for more than one.
 STUDY = expand("results/study_memory.{ending}", ending=["tsv", "png", "svg"] if len(PLAN.runs) > 1 else [])
 OVERHEAD_MIB = overhead_mib()
+# The images of a study whose matrices one job makes.
+BATCHES = in_batches(PLAN.study) if PLAN.config["connectivity"] else {}
 
 
 wildcard_constraints:
     image="[^/]+",
     grid="[0-9a-f]{12}",
+    batch="[0-9]+-of-[0-9]+",
     strategy="|".join(STRATEGIES),
     subject="|".join(adhd.SUBJECT_IDS),

@@ -53,6 +53,26 @@ rule extract_timeseries:
         " --out {params.out:q} {params.options} --log {log:q}"
 
 
+rule connect_regions:
+    input:
+        signals=signals_of_batch,
+    output:
+        # Of no image alone, as all outputs of a rule would have to be.
+        record=f"resources/connectivity/{PLAN.atlas_name}_batch-{{batch}}.json",
+    log:
+        "logs/connect_regions/{batch}.log",
+    conda:
+        "../../envs/imaging.yaml"
+    resources:
+        mem_mb=connection_memory,
+    params:
+        program=program("connect_regions.py"),
+        options=lambda wildcards: connection_options(BATCHES[wildcards.batch]),
+        code=code_of("connect_regions.py"),
+    shell:
+        "{params.program} {params.options} --record {output.record:q} --log {log:q}"
+
+
 rule summarise_study:
     input:
         # One file of each kind: what is not asked for would not be missed where the rest has been made before.
@@ -60,6 +80,7 @@ rule summarise_study:
             f"{derivatives.image_prefix(image, PLAN.atlas_name)}_{ending}" for image in PLAN.study for ending in KINDS
         ],
         regions=FIRST_REGIONS,
+        matrices=[f"resources/connectivity/{PLAN.atlas_name}_batch-{batch}.json" for batch in BATCHES],
     output:
         SUMMARY[0],
         report(SUMMARY[1], caption="../report/study.rst", category="Study"),

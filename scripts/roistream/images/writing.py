@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from isal import igzip
 
 from roistream.images.header import as_nibabel
 from roistream.images.image import Image
 from roistream.outputs import whole_file
 
 if TYPE_CHECKING:
+    from isal.igzip import IGzipFile
     from nibabel import Nifti1Header
 
 
@@ -67,11 +67,13 @@ def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndar
 
 
 @contextmanager
-def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO | igzip.IGzipFile]:
+def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO | IGzipFile]:
     """Compress what is written, if the ending of `path` says so; no name or time in the stream, for equal bytes."""
     if path.suffix != ".gz":
         yield plain
         return
+    from isal import igzip  # brings the gzip module along
+
     with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=plain, mtime=0) as stream:
         yield stream
 

@@ -19,12 +19,20 @@ FOLDER = Path("derivatives/roistream")
 
 BIDS_VERSION = "1.10.0"
 
-IGNORED = ("*_timeseries.tsv", "*_timeseries.json", "*_bold.tsv", "*_voxels.*", "atlas-*_dseg.tsv", "study.*")
+IGNORED = (
+    "*_timeseries.tsv",
+    "*_timeseries.json",
+    "*_bold.tsv",
+    "*_voxels.*",
+    "*_relmat.*",
+    "atlas-*_dseg.tsv",
+    "study.*",
+)
 """What a BIDS validator does not know: lines of ``.bidsignore``."""
 
 
-RESULTS = ("timeseries.tsv", "timeseries.json", "bold.tsv", "voxels.npy", "voxels.tsv")
-"""How the names of the files end that an extraction writes."""
+RESULTS = ("timeseries.tsv", "timeseries.json", "bold.tsv", "voxels.npy", "voxels.tsv", "relmat.tsv", "relmat.json")
+"""How the names of the files end that belong to an image."""
 
 
 def image_stem(image: str) -> str:

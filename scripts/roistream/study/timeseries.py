@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from roistream import __version__
-from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import outcome
+from roistream.cleaning.options import Cleaning, outcome
 from roistream.images.series import Series
 from roistream.outputs import whole_file
 from roistream.regions.coverage import Region
@@ -235,7 +234,7 @@ def remove_others(
     """
     folder, beginning = Path(out).parent, Path(out).name
     made = [path for path in folder.glob(f"{glob.escape(beginning)}_*") if path.name.endswith(RESULTS)]
-    sidecars = [read_sidecar(path) for path in made if path.suffix == ".json"]
+    sidecars = [read_sidecar(path) for path in made if path.name.endswith("timeseries.json")]
     current = (fingerprint(made_with, regions), describe_sources(source), t_r)
     if sidecars and all(
         (sidecar["Fingerprint"], sidecar["Runs"], sidecar.get("RepetitionTime")) == current for sidecar in sidecars
