@@ -1,5 +1,6 @@
 """Cleaning leaves nilearn as it is for everybody else, and two threads that clean at once do not disturb each other."""
 
+import gc
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from conftest import AFFINE, GRID, save_run
 from roistream.cleaning import signals
 from roistream.cleaning.options import Cleaning
 from roistream.maskers import NiftiLabelsMasker, NiftiMasker
+from roistream.maskers import nilearn_internals as internals
 
 OPTIONS = [
     Cleaning(detrend=True, high_pass=0.02, t_r=2.0, standardize="zscore_sample"),
@@ -75,6 +77,17 @@ def test_nilearn_stays_as_it_is_while_somebody_cleans(rng, monkeypatch):
     signals.clean_time_series(rng.standard_normal((120, 5)), OPTIONS[0])
     assert seen
     assert all(seen)
+
+
+def test_the_garbage_collector_is_left_as_it_was():
+    """nilearn forces collections again and again; what there is already is frozen meanwhile, unless somebody has frozen it."""
+    assert gc.get_freeze_count() == 0
+    with internals.quick_collections():
+        assert gc.get_freeze_count() > 0
+        with internals.quick_collections():
+            pass
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
 
 
 def test_without_its_filter_by_that_name_nilearn_cleans_in_its_own_way(rng, monkeypatch):
