@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from conftest import ROOT
 from roistream.errors import UserError
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY, STRATEGIES
 from roistream.study.configuration import check_cleaning, check_configuration, chosen_strategies, wrong_inputs
 from roistream.study.runs import Run
 
@@ -179,7 +179,7 @@ def test_an_unknown_strategy_is_answered_with_the_choices(name, guess):
     text = message(chosen_strategies, ["stream", name])
     assert text.startswith(f"strategy {name!r} is unknown")
     assert guess is None or f"did you mean {guess!r}?" in text
-    assert text.endswith(f"choose from {', '.join(STRATEGIES)}.")
+    assert text.endswith(f"choose from {', '.join(REGISTRY)}.")
 
 
 # Files and keys that go together

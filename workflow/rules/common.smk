@@ -35,7 +35,7 @@ from roistream.outputs import check_writable
 from roistream.paths import brace_free
 from roistream.provenance import code_digest
 from roistream.samples import adhd
-from roistream.strategies import STRATEGIES as REGISTRY
+from roistream.strategies import REGISTRY
 from roistream.study import derivatives
 from roistream.study.batches import in_batches
 from roistream.study.plan import SAMPLES, make_plan

@@ -33,7 +33,7 @@ from roistream.figures.style import (
     tick_labels,
 )
 from roistream.memory.summaries import Summary
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY
 
 HATCH = "//////"
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
@@ -143,7 +143,7 @@ def draw_single(summary: Summary, image: str) -> Figure:
         ),
     ]
     known = [(name, mib, look) for name, mib, look in bars if mib is not None]
-    heading = f"Memory of extracting {count(summary.n_regions, 'region')} by {STRATEGIES[summary.strategy].label}"
+    heading = f"Memory of extracting {count(summary.n_regions, 'region')} by {REGISTRY[summary.strategy].label}"
     figure = start_figure(8.5, 1.8 + 0.55 * len(known), heading, [summary], image, f"{format_value(summary.wall_s)} s")
     axes = figure.subplots()
     for position, (_, mib, look) in enumerate(known):

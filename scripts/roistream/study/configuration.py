@@ -11,7 +11,7 @@ from jsonschema.validators import extend
 
 from roistream.errors import UserError
 from roistream.paths import absolute, check_file, shown
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY, STRATEGIES
 from roistream.study.filters import check_filters
 from roistream.study.runs import Run
 from roistream.study.settings import is_number
@@ -72,9 +72,9 @@ def chosen_strategies(strategies: str | list[str]) -> list[str]:
     if strategies == "all":
         return list(STRATEGIES)
     for name in strategies:
-        if name not in STRATEGIES:
+        if name not in REGISTRY:
             raise UserError(
-                f"strategy {name!r} is unknown{suggestion(name, STRATEGIES)}; choose from {', '.join(STRATEGIES)}."
+                f"strategy {name!r} is unknown{suggestion(name, REGISTRY)}; choose from {', '.join(REGISTRY)}."
             )
     return list(strategies)
 
@@ -149,9 +149,9 @@ def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs:
     UserError
         For the first thing that is wrong.
     """
-    unable = [name for name in strategies if not STRATEGIES[name].smooths]
+    unable = [name for name in strategies if not REGISTRY[name].smooths]
     if cleaning.get("smoothing_fwhm") and unable:
-        able = ", ".join(name for name, entry in STRATEGIES.items() if entry.smooths)
+        able = ", ".join(name for name, entry in REGISTRY.items() if entry.smooths)
         raise UserError(
             f"cleaning: smoothing_fwhm is beyond the strategy {unable[0]}; set 'strategies' to some of {able}."
         )
