@@ -49,6 +49,7 @@ docs/from-nilearn
 docs/studies
 docs/inputs
 docs/cleaning
+docs/denoising
 docs/options
 workflow/profiles/README
 docs/scaling

@@ -18,7 +18,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream import __version__
-from roistream.cleaning.options import Cleaning, prepare_cleaning
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.prepare import prepare_cleaning
 from roistream.errors import UserError
 from roistream.extraction_options import (
     CLEANING_OPTIONS,

@@ -9,6 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
+from roistream.cleaning.denoising import check_strategy
 from roistream.errors import UserError
 from roistream.paths import absolute, check_file, shown
 from roistream.strategies import REGISTRY, STRATEGIES
@@ -132,6 +133,15 @@ def unreadable(key: str, path: str) -> dict[str, str]:
     return {}
 
 
+def check_denoising(cleaning: Mapping[str, Any]) -> None:
+    """Refuse, before any table is read, a strategy and thresholds that cannot be; see `check_strategy`."""
+    check_strategy(cleaning)
+    if cleaning.get("leave_out_above") and not (cleaning.get("confounds") or cleaning.get("strategy")):
+        raise UserError(
+            "cleaning: leave_out_above looks at the confounds; add 'confounds: true' or a strategy, or leave it out."
+        )
+
+
 def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs: Sequence[Run]) -> None:
     """Check that the cleaning options go together, with the strategies and with the runs.
 
@@ -161,7 +171,7 @@ def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs:
             f"cleaning: low_pass {low_pass} must be above high_pass {high_pass} (Hz); between them is what stays."
         )
     if cleaning.get("standardize_confounds") is False:
-        if not cleaning.get("confounds"):
+        if not (cleaning.get("confounds") or cleaning.get("strategy")):
             raise UserError(
                 "cleaning: standardize_confounds has no effect without 'confounds: true'; add it, or leave it out."
             )
