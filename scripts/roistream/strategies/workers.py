@@ -38,7 +38,7 @@ def listen(function: Callable, *task: Any) -> tuple[Any, list[tuple[int, str]]]:
 class Keeper(logging.Handler):
     """Keeps lines of the log."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.lines: list[tuple[int, str]] = []
 
@@ -48,7 +48,7 @@ class Keeper(logging.Handler):
 
 
 @contextmanager
-def keeping_lines():
+def keeping_lines() -> Iterator[list[tuple[int, str]]]:
     """Keep what is put into the log meanwhile, instead of showing it."""
     keeper, propagate = Keeper(), logger.propagate
     logger.addHandler(keeper)
