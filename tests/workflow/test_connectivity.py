@@ -5,8 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from roistream.study.connectivity import connect, read_matrix, read_signals
+from roistream.study.connectivity import connect
 from roistream.study.derivatives import image_prefix
+from roistream.study.matrices import read_matrix
+from roistream.study.signals import read_signals
 from workflow.conftest import assert_no_traceback, counts, plan, snakemake
 from workflow.test_timeseries import ATLAS, save_study, started, states
 from workflow.test_timeseries import CONFIG as SIGNALS
