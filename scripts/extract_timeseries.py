@@ -4,6 +4,10 @@
 The signals are those of nilearn's NiftiLabelsMasker, to the last bit. The runs are read one after the other, never copied.
 """
 
+import gc
+
+gc.disable()  # until all is imported: nothing of that is garbage, and to look for it is a tenth of the start
+
 import argparse
 import logging
 import sys
@@ -44,8 +48,8 @@ from roistream.study.timeseries import (
     write_sidecar,
     write_signals,
 )
-from roistream.study.voxels import voxel_file, write_voxel_table
 
+gc.enable()
 logger = logging.getLogger("roistream")
 
 
@@ -140,6 +144,8 @@ def extract_timeseries(
         stack.enter_context(inputs)
         voxels = None
         if save_voxels:
+            from roistream.study.voxels import voxel_file, write_voxel_table
+
             positions = on_grid.positions()
             write_voxel_table(positions, on_grid.regions, source.grid, source.affine, Path(f"{out}_voxels.tsv"))
             path = Path(f"{out}_voxels.npy")

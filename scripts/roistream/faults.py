@@ -2,8 +2,6 @@
 
 import errno
 import re
-import shutil
-import tempfile
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -59,6 +57,9 @@ def tell_full_disk(path: str | bytes | None) -> str:
 
 def free_space() -> str:
     """List the places in which programs keep what they share or need for a while, and how much is free there now."""
+    import shutil
+    import tempfile
+
     places = ["/dev/shm"]
     with suppress(OSError):
         places.append(tempfile.gettempdir())

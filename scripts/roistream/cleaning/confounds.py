@@ -4,7 +4,6 @@ Confounds are numbers, all of them: where one is missing there is one policy, th
 error for everything else (`read_confounds`).
 """
 
-import difflib
 import logging
 import math
 import re
@@ -224,6 +223,8 @@ def unmatched_patterns(headers: Sequence[Sequence[str]], columns: Sequence[str] 
 
 def hint(wanted: str, header: Sequence[str]) -> str:
     """Word what may have been meant."""
+    import difflib  # only where somebody has mistyped
+
     close = difflib.get_close_matches(wanted, header, n=3)
     return f"did you mean {', '.join(close)}?" if close else f"its columns are {shortened(header)}."
 

@@ -1,19 +1,27 @@
-"""The options of signal cleaning, what each means, and which are possible for an image."""
+"""The options of signal cleaning, what each means, and which are possible for an image.
+
+Tables of confounds are another matter (`roistream.cleaning.confounds`), which is imported only where there are some.
+"""
+
+from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roistream.cleaning.confounds import Confounds, read_confounds, refuse_other_columns
-from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_left, tell_confounds
 from roistream.errors import UserError
 from roistream.images.image import Image
 from roistream.images.repetition_time import RepetitionTime, warn
 from roistream.images.series import Series, repetition_time
+
+if TYPE_CHECKING:
+    from roistream.cleaning.confounds import Confounds
+    from roistream.cleaning.rank import Removal
 
 logger = logging.getLogger("roistream")
 
@@ -126,7 +134,11 @@ def prepare_cleaning(
     options = {**options, "t_r": time.seconds, "t_r_source": time.source, "t_r_remarks": time.remarks}
     if confound_columns is not None and not confounds:
         raise UserError("confound_columns chooses columns of the confounds, but no tables of confounds are given.")
-    tables = read_confounds(confounds, confound_columns, unmatched_patterns)
+    tables = []
+    if confounds:
+        from roistream.cleaning.confounds import read_confounds
+
+        tables = read_confounds(confounds, confound_columns, unmatched_patterns)
     n_rows = [len(table.values) for table in tables]
     if tables and sum(n_rows) != image.n_volumes:
         listed = ", ".join(map(str, confounds))
@@ -180,7 +192,9 @@ def join_confounds(tables: Sequence[Confounds], by_run: bool) -> np.ndarray | No
     UserError
         Runs that are cleaned as one have different confounds.
     """
-    if not by_run:
+    if not by_run and tables:
+        from roistream.cleaning.confounds import refuse_other_columns
+
         refuse_other_columns(tables)
     width = max((len(table.names) for table in tables), default=0)
     if not width:
@@ -198,6 +212,8 @@ def look_at_parts(tables: Sequence[Confounds], lengths: Sequence[int], cleaning:
     """
     if cleaning.confounds is None:
         return ()
+    from roistream.cleaning.rank import look_at_confounds, refuse_nothing_left, tell_confounds
+
     removals, firsts = [], np.cumsum([0, *lengths]).tolist()
     for number, (first, end) in enumerate(pairwise(firsts)):
         table = tables[number] if len(tables) == len(lengths) else tables[0]
@@ -248,6 +264,15 @@ def check_filter(
             f"{image} has a run of {n_volumes} volumes, too short for the filter, which needs "
             f"{shortest_filtered(low_pass, high_pass) + 1}; leave out low_pass and high_pass, or the run."
         )
+
+
+def outcome(cleaning: Cleaning) -> str:
+    """Word what becomes of a signal that is constant."""
+    if not cleaning.temporal:
+        return ""
+    if cleaning.detrend or cleaning.confounds is not None or cleaning.low_pass or cleaning.high_pass:
+        return "; what cleaning makes of that is 0 or rounding error" + (", scaled up" if cleaning.standardize else "")
+    return "; what cleaning makes of that is 0"
 
 
 def shortest_filtered(low_pass: float | None, high_pass: float | None) -> int:

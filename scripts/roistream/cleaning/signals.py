@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from roistream.cleaning.options import Cleaning
+from roistream.cleaning.options import Cleaning, outcome
 from roistream.images.volumes import as_float32
 from roistream.regions.constant import constant_signals
 from roistream.regions.masks import Mask
@@ -208,15 +208,6 @@ def report_constant(mask: Mask, n_constant: int, cleaning: Cleaning) -> None:
             mask.voxels.size,
             outcome(cleaning),
         )
-
-
-def outcome(cleaning: Cleaning) -> str:
-    """Word what becomes of a signal that is constant."""
-    if not cleaning.temporal:
-        return ""
-    if cleaning.detrend or cleaning.confounds is not None or cleaning.low_pass or cleaning.high_pass:
-        return "; what cleaning makes of that is 0 or rounding error" + (", scaled up" if cleaning.standardize else "")
-    return "; what cleaning makes of that is 0"
 
 
 def collect(

@@ -36,7 +36,7 @@ from roistream.images.series import Series
 BLOCK_BYTES = 4 * 2**20
 """Default budget of one block of raw data: three volumes of ADHD's size; more gains hardly any time."""
 
-STEP_BYTES = 2**18
+STEP_BYTES = 2**22
 """Bytes asked of a stream at a time."""
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from isal import igzip
 
 from roistream.images.header import as_nibabel
 from roistream.images.image import Image
@@ -72,6 +71,8 @@ def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO]:
     if path.suffix != ".gz":
         yield plain
         return
+    from isal import igzip  # brings the gzip module along
+
     with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=plain, mtime=0) as stream:
         yield stream
 

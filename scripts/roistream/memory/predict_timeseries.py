@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from roistream.cleaning.signals import FILTER_BYTES
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES
 from roistream.images.volumes import BLOCK_BYTES
@@ -62,6 +61,8 @@ def predict_timeseries_mib(
         # nilearn comes into memory when the pass is over, and makes some copies of the signals of one statistic.
         cleaned = max(program, WITH_SIGNAL) + n_statistics * signals + 6 * 8 * values
         if save_voxels:
+            from roistream.cleaning.signals import FILTER_BYTES
+
             cleaned += 2 * CLEANED_MIB + 4 * FILTER_BYTES / MIB
         peak = max(peak, cleaned)
     return RESIDENT + peak

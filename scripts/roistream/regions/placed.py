@@ -14,7 +14,6 @@ from roistream.images.writing import new_header, write_image
 from roistream.outputs import whole_file
 from roistream.regions.atlas import name_regions, read_atlas, read_label_image
 from roistream.regions.coverage import Region, check_regions, count_regions, list_labels, read_regions, write_regions
-from roistream.regions.label_names import compare_labels, read_label_names
 from roistream.regions.labels import locate_regions
 from roistream.regions.orientation import affine_of_atlas
 from roistream.regions.placement import locate_atlas_voxels, place_labels
@@ -102,10 +101,14 @@ def put_on_grid(
     labels = found.labels
     atlas_affine = affine_of_atlas(found.header, grid, affine, image, oriented, missing_orientation)
     present = [label for label in np.unique(labels).tolist() if label != 0]
-    known = read_label_names(names_table) if names_table else {label: f"region-{label}" for label in present}
-    names = name_regions(requested, known, str(atlas))
     if names_table:
+        from roistream.regions.label_names import compare_labels, read_label_names
+
+        known = read_label_names(names_table)
+        names = name_regions(requested, known, str(atlas))
         compare_labels(list(known), present, list(names), str(names_table), str(atlas))
+    else:
+        names = name_regions(requested, {label: f"region-{label}" for label in present}, str(atlas))
     placed = place_labels(labels, atlas_affine, grid, affine)
     region_number, position = locate_atlas_voxels(labels, atlas_affine, grid, affine, list(names))
     if not placed.any() and not (position >= 0).any():

@@ -4,13 +4,15 @@ The order is that of NiftiLabelsMasker: smooth each volume, reduce it to the reg
 say, this is not the mean of z-scored voxels.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import clean_signals
 from roistream.images.progress import progress
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth, tell_smoothed
@@ -18,7 +20,9 @@ from roistream.images.volumes import BLOCK_BYTES, read_blocks
 from roistream.regions.constant import constant_signals
 from roistream.regions.data import DataWatch
 from roistream.regions.labels import LabelReduction, locate_regions
-from roistream.study.voxels import VoxelFile
+
+if TYPE_CHECKING:
+    from roistream.study.voxels import VoxelFile
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,8 @@ def clean(signals: np.ndarray, wanted: Sequence[int], cleaning: Cleaning) -> np.
     present = ascending[~np.isnan(signals[0, ascending])] if len(signals) else ascending
     if not cleaning.temporal or not present.size:
         return signals
+    from roistream.cleaning.signals import clean_signals  # of no use to who does not clean
+
     cleaned = clean_signals(np.asfortranarray(signals[:, present]), cleaning)
     result = np.full(signals.shape, np.nan, cleaned.dtype)
     result[:, present] = cleaned

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from roistream import __version__
-from roistream.cleaning.options import Cleaning
-from roistream.cleaning.signals import outcome
+from roistream.cleaning.options import Cleaning, outcome
 from roistream.images.series import Series
 from roistream.outputs import whole_file
 from roistream.regions.coverage import Region

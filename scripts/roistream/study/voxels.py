@@ -19,7 +19,10 @@ CLEANED_BYTES = int(CLEANED_MIB * 2**20)
 """Budget of the voxels that are cleaned at a time, in the type in which they are; cleaning makes several copies of them."""
 
 COLUMNS = 64
-"""A part of a region is a multiple of so many voxels: products of matrices treat the last few columns in another way."""
+"""A part of a region is a multiple of so many voxels: products of matrices treat the last few columns in another way.
+
+With that float64 comes out as if the region were cleaned as a whole. float32 does so on some processors; on others the last bit
+of a value may differ, as it may between two computers for the whole region."""
 
 
 class VoxelFile:
