@@ -19,8 +19,9 @@ def site_packages(tmp_path_factory):
     pytest.importorskip("setuptools", minversion="77", reason="envs/requirements-dev.txt has a newer setuptools")
     folder = tmp_path_factory.mktemp("installed")
     project = folder / "project"
-    shutil.copytree(ROOT / "scripts", project / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("scripts", "workflow", "envs"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, project)
     build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", build, str(folder)], cwd=project, capture_output=True, text=True)
@@ -54,9 +55,14 @@ def test_what_is_in_it(site_packages):
         for path in (ROOT / "scripts/roistream").rglob("*.py*")
         if "__pycache__" not in path.parts
     }
-    assert (
-        library | {"roistream/py.typed", "roistream/__init__.pyi", "roistream/programs/extract_timeseries.py"} <= files
-    )
+    assert library | {"roistream/py.typed", "roistream/__init__.pyi"} <= files
+    workflow = {
+        "Snakefile",
+        "config.yaml",
+        *map(str, (path.relative_to(ROOT) for path in ROOT.glob("workflow/**/*.smk"))),
+    }
+    programs = {str(path.relative_to(ROOT)) for path in ROOT.glob("scripts/**/*.py") if "__pycache__" not in path.parts}
+    assert {f"roistream/project/{name}" for name in workflow | programs} <= files
     assert not [file for file in files if file.startswith(("tests", "benchmarks", "workflow"))]
     [metadata] = site_packages.glob("*.dist-info/METADATA")
     required = [

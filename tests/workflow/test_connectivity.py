@@ -1,4 +1,4 @@
-"""Matrices of a study and its Parquet files: beside a broken image, after a change of what is asked for, and never one of another configuration."""
+"""Matrices of a study and its Parquet files: beside a broken image, and after a change of what is asked for."""
 
 import shutil
 
