@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run example-study test test-slow test-nilearn test-newest test-cluster soak fuzz lint benchmark clean
+.PHONY: run example-study test test-slow test-nilearn test-newest test-cluster soak fuzz lint docs benchmark clean
 
 # The embedded default: simulated subjects, all strategies, the comparison below results/large_fmri/.
 run: $(VENV)/run.done
@@ -50,6 +50,11 @@ lint: $(VENV)/dev.done
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(MAKE) docs
+
+# The site of the documentation, in docs/_build. A broken link or docstring is an error.
+docs: $(VENV)/dev.done
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . docs/_build
 
 # Speed and memory against the bars, for a quiet machine and about 40 minutes: docs/benchmark.md and its figure.
 benchmark: $(VENV)/run.done
@@ -57,7 +62,7 @@ benchmark: $(VENV)/run.done
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks.maskers --repeats 3 --out docs --workdir .benchmark
 
 clean:
-	rm -rf $(VENV) $(VENV)-newest
+	rm -rf $(VENV) $(VENV)-newest docs/_build
 
 $(VENV)/run.done: envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

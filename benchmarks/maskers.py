@@ -1,6 +1,6 @@
 """Measure our maskers beside nilearn's, each in a fresh process, imports included, against the bars they must hold.
 
-    python -m benchmarks.maskers --out docs        writes maskers.json and maskers.md
+    python -m benchmarks.maskers --out docs        writes maskers.json, and its table into from-nilearn.md
 
 Beside the memory and the wall, each pair of results is compared: equal bits, or for maps the distance from a solution in float64.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.bench import FULL, QUICK, SCRIPTS, Bench, Command, describe_machine
 from benchmarks.data import Data, prepare
+from benchmarks.pages import fill
 from benchmarks.rows import mebibytes, middle, seconds, table
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
@@ -233,9 +234,12 @@ def main() -> None:
         quick = arguments.quick
         bench = Bench(workdir / "quick", 1, QUICK) if quick else Bench(workdir / "full", arguments.repeats, FULL)
         results = run(bench, prepare(bench))
-        for name, text in (("maskers.json", json.dumps(results, indent=1) + "\n"), ("maskers.md", report(results))):
-            with whole_file(arguments.out / name) as partial:
-                partial.write_text(text)
+        with whole_file(arguments.out / "maskers.json") as partial:
+            partial.write_text(json.dumps(results, indent=1) + "\n")
+        print(report(results))
+        page = arguments.out / "from-nilearn.md"
+        if page.exists() and not quick:
+            fill(page, report(results))
 
 
 if __name__ == "__main__":

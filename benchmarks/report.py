@@ -8,12 +8,13 @@ A figure is the median of the repeats; beside it in brackets are the smallest an
 from pathlib import Path
 
 from benchmarks.figure import write_figure
+from benchmarks.pages import fill, word_headline
 from benchmarks.words import word_report
 from roistream.outputs import whole_file
 
 
 def write_report(results: dict, out: Path) -> None:
-    """Write ``benchmark.md``, ``.png`` and ``.svg``.
+    """Write ``benchmark.md``, ``.png`` and ``.svg``, and the table of the README, if one lies above the folder.
 
     Parameters
     ----------
@@ -26,3 +27,6 @@ def write_report(results: dict, out: Path) -> None:
         partial.write_text(word_report(results), encoding="utf-8")
     with whole_file(out / "benchmark.png") as png, whole_file(out / "benchmark.svg") as svg:
         write_figure(results, png, svg)
+    readme = out.resolve().parent / "README.md"
+    if readme.exists() and not results["quick"]:
+        fill(readme, word_headline(results))

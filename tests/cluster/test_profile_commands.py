@@ -7,7 +7,7 @@ import pytest
 
 from cluster.conftest import PROFILES, QUICK, assert_same_results, local_copy, save_study, submissions
 from workflow.conftest import copy_project, snakemake
-from workflow.test_readme_commands import ALL_COMMANDS, CHECKOUT, run_command
+from workflow.test_readme_commands import CHECKOUT, run_command
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,6 @@ def of_profile(profile):
 
 def test_the_commands_are_there():
     assert [command.split()[0] for command in COMMANDS] == ["snakemake", "snakemake", "ls", "scancel", "snakemake"]
-    assert [command for command in ALL_COMMANDS if "--profile" in command] == [of_profile("slurm")]
 
 
 @pytest.mark.parametrize("profile", ["slurm", "cluster-generic"])

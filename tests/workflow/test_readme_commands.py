@@ -1,4 +1,4 @@
-"""Every command, config and table of the README does what it says, in copies of the project and of a study, on small data."""
+"""Every command, config and table of README and docs does what it says, in copies of the project and of a study."""
 
 import os
 import re
@@ -18,21 +18,22 @@ from roistream.samples import adhd
 from roistream.strategies import STRATEGIES
 from workflow.conftest import ATLAS_AFFINE, ATLAS_GRID, BLOCKS, GRID, TIMEOUT_S, copy_project, save_atlas
 
-README = (ROOT / "README.md").read_text("utf-8")
-ALL_COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [command for command in ALL_COMMANDS if "--profile" not in command]
-"""Without those that need a cluster: tests/cluster has one."""
+PAGES = {path.name: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+"""Those of the profiles are tests/cluster's, the tutorial's lines of Python those of tests/unit/test_tutorial.py."""
 
 CHECKOUT = "/path/to/roistream"
-"""What the README calls the project where a command is given in the folder of a study."""
+"""What the pages call the project where a command is given in the folder of a study."""
 
 N_VOLUMES = 40
 
 
-def examples(language, *texts):
-    """List the blocks of a language in texts, by default in the README."""
-    found = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    return [block for text in texts or [README] for block in found.findall(text)]
+def examples(language, *pages):
+    """List the blocks of a language in some pages, by default in all."""
+    block = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [found for page in pages or PAGES for found in block.findall(PAGES[page])]
+
+
+COMMANDS = examples("sh")
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,8 @@ def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("readme") / "roistream")
     for name in ("README.md", "Makefile", "pyproject.toml"):
         shutil.copy2(ROOT / name, folder)
-    for name in ("tests", "benchmarks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tests", "benchmarks", "docs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
     config = folder / "config.yaml"
     config.write_text(config.read_text("utf-8").replace("n_volumes: 30 ", "n_volumes: 3 "), "utf-8")
     (folder / ".venv").mkdir()
@@ -57,7 +58,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """Make the folder of a study: that of fMRIPrep, an atlas, runs of another origin, and the README's own examples."""
+    """Make the folder of a study: that of fMRIPrep, an atlas, runs of another origin, and the pages' own examples."""
     folder = tmp_path_factory.mktemp("readme") / "study"
     rng = np.random.default_rng(5)
     save_fmriprep(folder / "derivatives" / "fmriprep")
@@ -65,11 +66,11 @@ def study(tmp_path_factory):
     save_atlas(folder / "atlas-Schaefer2018_dseg.nii.gz", blocks)
     names = "".join(f"{label}\tregion {label}\t#aabbcc\n" for label in blocks)
     (folder / "atlas-Schaefer2018_dseg.tsv").write_text(f"index\tname\tcolor\n{names}", "utf-8")
-    config, more = examples("yaml")
+    config, more = examples("yaml", "studies.md")
     assert config.startswith("# study.yaml\n")
     (folder / "study.yaml").write_text(config, "utf-8")
     (folder / "more.yaml").write_text(config + more, "utf-8")
-    [table] = examples("tsv")
+    [table] = examples("tsv", "inputs.md")
     (folder / "own.tsv").write_text(table, "utf-8")
     for row in table.splitlines()[1:]:
         _, run, confounds = row.split("\t")
@@ -146,9 +147,10 @@ def run_command(project, command, folder=None):
 
 
 def test_there_are_commands_to_run():
-    assert [command.split()[0] for command in COMMANDS[:4]] == ["make", "make", "make", "snakemake"]
+    assert [command.split()[0] for command in COMMANDS[:3]] == ["make", "make", "source"]
     assert len([command for command in COMMANDS if CHECKOUT in command]) >= 7
-    assert all(f"{CHECKOUT}/Snakefile" in command for command in ALL_COMMANDS if "--configfile" in command)
+    assert all(f"{CHECKOUT}/Snakefile" in command for command in COMMANDS if "--configfile" in command)
+    assert not [command for command in COMMANDS if "--profile" in command]  # they belong to the profiles' own page
 
 
 @pytest.mark.slow
@@ -188,7 +190,7 @@ def test_commands_in_the_folder_of_a_study(project, study):
 
 @pytest.mark.filterwarnings("ignore:From release 0.14.0", "ignore:.*Generation of a mask has been requested")
 def test_the_maskers_instead_of_nilearns(tmp_path, monkeypatch):
-    """The README's and the docs' lines with maskers, in a folder with the files that they name."""
+    """The lines with maskers, in a folder with the files that they name."""
     monkeypatch.chdir(tmp_path)
     values = np.random.default_rng(4).standard_normal((*ATLAS_GRID, N_VOLUMES)).astype(np.float32)
     save_run(tmp_path / "sub-01_bold.nii.gz", values, ATLAS_AFFINE)
@@ -197,7 +199,7 @@ def test_the_maskers_instead_of_nilearns(tmp_path, monkeypatch):
     mask.to_filename("brain_mask.nii.gz")
     np.savetxt("sub-01_confounds.tsv", values[0, 0, :2].T, delimiter="\t", header="a\tb", comments="")
     names = {}
-    for lines in examples("python", README, (ROOT / "docs/from-nilearn.md").read_text("utf-8")):
+    for lines in examples("python", "README.md", "from-nilearn.md"):
         if "maskers" in lines:
             exec(lines, names)
     masker = NiftiLabelsMasker("atlas.nii.gz", detrend=True, standardize="zscore_sample")
@@ -209,9 +211,9 @@ def test_the_maskers_instead_of_nilearns(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:From release 0.14.0:DeprecationWarning")
 def test_the_table_as_pandas_reads_it(project, study, monkeypatch):
-    """The README's lines of Python give what NiftiLabelsMasker gives, from the run and the config of the README."""
+    """The lines of Python give what NiftiLabelsMasker gives, from the run and the config of the page."""
     monkeypatch.chdir(study)
-    [lines] = [lines for lines in examples("python") if "read_csv" in lines]
+    [lines] = examples("python", "studies.md")
     names = {}
     exec(lines, names)
     regions = names["regions"]
