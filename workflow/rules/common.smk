@@ -316,9 +316,9 @@ def parquet_options(wildcards):
 
 
 def parquet_memory(wildcards, attempt):
-    """Make the request of the Parquet files: a group of rows of connectivity, and what Parquet notes of all groups."""
+    """Make the request of the Parquet files: 4 KiB for each column of connectivity, a group of rows, and notes on all groups."""
     n_pairs = len(PLAN.config["connectivity"]) * len(PLAN.names) ** 2 / 2
-    return request_mb(150 + 3 * 8 * n_pairs * 10 * math.sqrt(len(PLAN.study)) / 2**20, attempt)
+    return request_mb(150 + n_pairs * (4096 + 240 * math.sqrt(len(PLAN.study))) / 2**20, attempt)
 
 
 def derive_what_is_there(pending, batches):
