@@ -103,7 +103,8 @@ def run_bids_app(
     with_confounds = bool(cleaning.get("confounds") or cleaning.get("strategy"))
     list_bids_runs(dataset, work / "runs.tsv", filters, with_confounds=with_confounds)
     with whole_file(work / "config.yaml") as partial:
-        settings = {"dataset": "runs.tsv", **settings}
+        regions = {} if "regions" in given else {"regions": "all"}  # not the few of the embedded example
+        settings = {"dataset": "runs.tsv", **regions, **settings}
         partial.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), "utf-8")
     files = [absolute(config)] if config else []
     command = [

@@ -89,6 +89,26 @@ def test_the_command_by_itself(run):
     assert "'extract' is none of these commands" in wrong.stderr
 
 
+def test_the_bids_app(run, tmp_path):
+    """What it says before Snakemake is started; with it: tests/workflow/test_connectome.py."""
+    assert run("participant", "--help").stdout.startswith("usage: roistream [-h]")
+    (tmp_path / "fmriprep").mkdir()
+    (tmp_path / "other.yaml").write_text("dataset: runs.tsv\n")
+    (tmp_path / "atlas.nii").touch()
+    for options, message in {
+        (): "No atlas is given; add --atlas",
+        ("--config", "absent.yaml"): "absent.yaml is no file",
+        ("--config", "other.yaml"): "take the key 'dataset' out",
+        ("--atlas", "atlas.nii"): "has no files named *_bold.nii",
+    }.items():
+        done = run("fmriprep", "out", "participant", *options)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("ERROR: ")
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert run("fmriprep", "out", "group").returncode == 2
+
+
 def test_an_extraction(run, tmp_path, rng):
     data = rng.integers(50, 900, (*GRID, 6)).astype(np.int16)
     save_run(tmp_path / "run.nii.gz", data)
