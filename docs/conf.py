@@ -50,6 +50,7 @@ docs/studies
 docs/connectome
 docs/inputs
 docs/cleaning
+docs/denoising
 docs/options
 workflow/profiles/README
 docs/scaling

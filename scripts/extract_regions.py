@@ -18,7 +18,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream import __version__
-from roistream.cleaning.options import Cleaning, prepare_cleaning
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.prepare import prepare_cleaning
 from roistream.errors import UserError
 from roistream.extraction_options import (
     CLEANING_OPTIONS,
@@ -37,7 +38,7 @@ from roistream.outputs import files_of_labels, remove_files, whole_file
 from roistream.regions.masks import Mask
 from roistream.regions.requested import digest_of, locate_atlas, locate_masks
 from roistream.reporting import reporting
-from roistream.strategies import STRATEGIES, Strategy
+from roistream.strategies import REGISTRY, Strategy
 from roistream.strategies.workers import check_workers
 from roistream.study.repetition import tell_repetition
 from roistream.study.runs import read_run_lengths
@@ -106,7 +107,7 @@ def extract_regions(
     UserError
         The image, a mask, a table or an option is unusable, or memory will not suffice.
     """
-    entry = STRATEGIES[strategy]
+    entry = REGISTRY[strategy]
     check_abilities(entry, image, atlas, cleaning or {})
     tell_repetition(image, confounds)
     inputs = Unchanged(image)
@@ -163,7 +164,7 @@ def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, 
     """Refuse what a strategy cannot do."""
 
     def able(ability: str) -> str:
-        return ", ".join(name for name, other in STRATEGIES.items() if getattr(other, ability))
+        return ", ".join(name for name, other in REGISTRY.items() if getattr(other, ability))
 
     if cleaning.get("smoothing_fwhm") and not entry.smooths:
         raise UserError(
@@ -260,9 +261,7 @@ def write_means(means: Sequence[np.ndarray], names: Sequence[str], path: Path) -
 def parse_arguments() -> dict:
     """Read the command line into the parameters of `extract_regions`."""
     parser = argparse.ArgumentParser(description="Extract the time series of regions from a 4D image.")
-    parser.add_argument(
-        "--strategy", required=True, choices=list(STRATEGIES), metavar="NAME", help=", ".join(STRATEGIES)
-    )
+    parser.add_argument("--strategy", required=True, choices=list(REGISTRY), metavar="NAME", help=", ".join(REGISTRY))
     add_extraction_options(parser)
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     parser.add_argument("--runs", type=Path, help="runs.tsv of a concatenated image: which runs it has")

@@ -21,7 +21,7 @@ from roistream.regions.coverage import read_regions
 from roistream.regions.masks import locate_labels, read_voxels
 from roistream.regions.requested import list_masks
 from roistream.reporting import reporting
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY
 
 
 def predict_memory(
@@ -71,9 +71,9 @@ def predict_memory(
     predicted = predict_peaks_mib(source, n_voxels, n_jobs, options)
     limits = memory_limits()
     lines = ["strategy\tpredicted_mib\tfits"]
-    for name in STRATEGIES:
+    for name in REGISTRY:
         if name not in predicted:
-            reason = "needs one file" if STRATEGIES[name].smooths or not options["smoothing_fwhm"] else "cannot smooth"
+            reason = "needs one file" if REGISTRY[name].smooths or not options["smoothing_fwhm"] else "cannot smooth"
             lines.append(f"{name}\tn/a\t{reason}")
         else:
             keeps = "yes" if fits(name, predicted[name], n_jobs, source.mib, limits) else "no"

@@ -22,7 +22,7 @@ from roistream.reporting import reporting
 from roistream.study.derivatives import IGNORED, dataset_description, image_folder, image_prefix, image_stem
 from roistream.study.leftovers import remove_matrices, remove_parquet, remove_records
 from roistream.study.matrices import ESTIMATORS, MEASURES, matrix_name
-from roistream.study.summary import remove_outdated, summarise_image, write_study
+from roistream.study.summary import WITH_RESULTS, remove_outdated, summarise_image, write_study
 from roistream.study.tables import folder_of_runs, list_images
 
 LOGS = Path("logs/extract_timeseries")
@@ -111,7 +111,7 @@ def summarise_study(
         found = source or (folder_of_runs(runs_table) if runs_table else None)
         description.write_text(json.dumps(dataset_description([found] if found else []), indent=2) + "\n", "utf-8")
         ignored.write_text("\n".join(IGNORED) + "\n", "utf-8")
-    missing = [row for row in rows if row.status != "done"]
+    missing = [row for row in rows if row.status not in WITH_RESULTS]
     for row in missing[:MOST_LINES]:
         logger.warning("%s has no results: %s.", row.image, row.reason.rstrip("."))
     if len(missing) > MOST_LINES:

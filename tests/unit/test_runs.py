@@ -72,7 +72,7 @@ def problems(path, **options):
 def test_the_schema_is_a_closed_one():
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["additionalProperties"] is False
-    assert list(SCHEMA["properties"]) == ["image", "run", "confounds", "t_r"]
+    assert list(SCHEMA["properties"]) == ["image", "run", "confounds", "t_r", "mask", "sample_mask"]
     assert SCHEMA["required"] == ["image", "run"]
     for entry in SCHEMA["properties"].values():
         assert re.fullmatch(r"\S.*[^.]", entry["description"])

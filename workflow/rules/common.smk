@@ -28,6 +28,7 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "roistrea
     if not Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(SCRIPTS):
         del sys.modules[name]
 
+from roistream.cleaning.denoising import sidecar_of
 from roistream.command_line import options_of
 from roistream.errors import UserError
 from roistream.lifetime import STARTED_BY, this_process
@@ -35,9 +36,10 @@ from roistream.outputs import check_writable
 from roistream.paths import brace_free
 from roistream.provenance import code_digest
 from roistream.samples import adhd
-from roistream.strategies import STRATEGIES as REGISTRY
+from roistream.strategies import REGISTRY
 from roistream.study import derivatives
 from roistream.study.batches import in_batches
+from roistream.study.job_options import compared_options, study_options
 from roistream.study.plan import SAMPLES, make_plan
 
 # Says where a file of ours lies: below a prefix where this workflow is a module. It has to be asked for while this is parsed.
@@ -135,6 +137,17 @@ def confounds_input(wildcards):
     return [given(path) for path in confounds_of(wildcards)]
 
 
+def sidecars_input(wildcards):
+    """Make an input of the sidecars that a denoising strategy reads beside tables of confounds."""
+    sidecars = map(sidecar_of, confounds_of(wildcards) if PLAN.config["cleaning"].get("strategy") else [])
+    return [given(path) for path in sidecars if path.exists()]
+
+
+def masks_input(wildcards):
+    """Make an input of the brain masks of the runs of an image."""
+    return [given(path) for path in PLAN.masks_of(wildcards.image)]
+
+
 def runs_of(wildcards):
     """List the runs of an image, in order."""
     return [str(run.path) for run in PLAN.runs_of(wildcards.image)]
@@ -160,7 +173,8 @@ def cleaning_options(wildcards):
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = {**PLAN.cleaning_options(wildcards.image), "confounds": confounds_of(wildcards)}
+    with users_mistakes():
+        options = compared_options(PLAN, wildcards.image)
     if options.pop("per_run", True):
         options["runs"] = run_table_of(wildcards)
     else:
@@ -174,8 +188,7 @@ def timeseries_options(wildcards):
         {
             "statistics": PLAN.config["statistics"],
             "save_voxels": PLAN.config["save_voxels"] or None,
-            **PLAN.cleaning_options(wildcards.image),
-            "confounds": confounds_of(wildcards) or None,
+            **study_options(PLAN, wildcards.image),
             "memory_shortage": PLAN.config["memory_shortage"],
         }
     )

@@ -24,6 +24,8 @@ rule extract_timeseries:
     input:
         runs=runs_input,
         confounds=confounds_input,
+        sidecars=sidecars_input,
+        masks=masks_input,
         atlas=placed_atlas("dseg.nii.gz"),
         regions=placed_atlas("regions.tsv"),
         coverage=placed_atlas("coverage.npy"),

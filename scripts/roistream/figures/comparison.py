@@ -30,7 +30,7 @@ from roistream.figures.style import (
     tick_labels,
 )
 from roistream.memory.summaries import Summary
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY
 
 HATCH = "//////"
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
@@ -140,7 +140,7 @@ def draw_single(summary: Summary, image: str) -> Figure:
         ),
     ]
     known = [bar for bar in bars if bar[1] is not None]
-    heading = f"Memory of extracting {count(summary.n_regions, 'region')} by {STRATEGIES[summary.strategy].label}"
+    heading = f"Memory of extracting {count(summary.n_regions, 'region')} by {REGISTRY[summary.strategy].label}"
     figure = start_figure(8.5, 1.8 + 0.55 * len(known), heading, [summary], image, f"{format_value(summary.wall_s)} s")
     axes = figure.subplots()
     for position, (_, mib, look) in enumerate(known):

@@ -28,7 +28,7 @@ from roistream.figures.style import (
     tick_labels,
 )
 from roistream.memory.summaries import Summary
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY
 
 MANY_POINTS = 1000
 """From here on points become pixels in the SVG, too: as shapes they would make it slow to open."""
@@ -180,7 +180,7 @@ def draw_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], strategy: 
         color=strategy_colour(strategy),
         alpha=0.85 if few else 0.5 if len(xs) < 300 else 0.3,
         rasterized=len(xs) > MANY_POINTS,
-        label=STRATEGIES[strategy].label,
+        label=REGISTRY[strategy].label,
         clip_on=False,
     )
 

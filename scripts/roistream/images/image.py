@@ -141,6 +141,7 @@ def inspect(path: str | Path) -> Image:
     Examples
     --------
     >>> import nibabel, numpy, tempfile
+    >>> from roistream import inspect
     >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
     >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
     >>> image.to_filename(path)

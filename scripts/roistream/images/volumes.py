@@ -85,10 +85,10 @@ def read_blocks(image: Image | Series, max_bytes: int = BLOCK_BYTES, whole_volum
     The mean of every voxel over time:
 
     >>> import nibabel, numpy, tempfile
+    >>> from roistream import inspect, read_blocks
     >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
     >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
     >>> image.to_filename(path)
-    >>> from roistream.images.image import inspect
     >>> found = inspect(path)
     >>> total = sum(block.values.sum(axis=0) for block in read_blocks(found, whole_volumes=True))
     >>> (total / found.n_volumes).reshape(found.grid, order="F").shape

@@ -42,8 +42,10 @@ def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndar
     Examples
     --------
     >>> import nibabel, numpy, tempfile
+    >>> from roistream import write_image
     >>> path = f"{tempfile.mkdtemp()}/mask.nii.gz"
-    >>> write_image(path, new_header((4, 5, 3), numpy.uint8, numpy.eye(4)), [numpy.ones(60, numpy.uint8)])
+    >>> header = nibabel.Nifti1Image(numpy.zeros((4, 5, 3), numpy.uint8), numpy.eye(4)).header
+    >>> write_image(path, header, [numpy.ones(60, numpy.uint8)])
     >>> nibabel.load(path).shape
     (4, 5, 3)
     """

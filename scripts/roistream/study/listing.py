@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from roistream.errors import UserError
 from roistream.images.grids import grid_id
 from roistream.images.repetition_time import Statement, said_by_somebody, settle
 from roistream.samples import adhd
@@ -22,6 +23,11 @@ def list_runs(
     """List the runs of the images of both targets; see `Plan`."""
     if config["dataset"] in SAMPLES:
         table = sample_runs(config, place)
+        if check and config["cleaning"].get("strategy"):
+            raise UserError(
+                f"cleaning: a strategy is made of fMRIPrep's files, and the dataset {config['dataset']} has none; leave it out, "
+                "or set 'dataset' to a runs table."
+            )
         if check and config["cleaning"].get("confounds"):
             check_known_columns(
                 adhd.REGRESSORS, config["cleaning"].get("confound_columns"), f"of the {config['dataset']} data"

@@ -94,7 +94,8 @@ def meant(value: Any, written: Any, schema: Mapping[str, Any]) -> Any:
     if isinstance(value, Mapping) and "object" in kinds:
         inner = schema.get("properties", {})
         written = written if isinstance(written, Mapping) else {}
-        return {key: meant(entry, written.get(key), inner.get(key, {})) for key, entry in value.items()}
+        other = schema.get("additionalProperties") or {}
+        return {key: meant(entry, written.get(key), inner.get(key, other)) for key, entry in value.items()}
     if isinstance(value, list) and "array" in kinds:
         items = next((entry["items"] for entry in alternatives(schema) if "items" in entry), {})
         written = written if isinstance(written, list) and len(written) == len(value) else [None] * len(value)

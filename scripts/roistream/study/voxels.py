@@ -91,6 +91,8 @@ def voxel_file(
 ) -> Iterator[VoxelFile]:
     """Give a file to append volumes to; when all are there its voxels are cleaned one by one, as NiftiMasker does.
 
+    Volumes that are left out are not in what it holds in the end.
+
     Parameters
     ----------
     path : path
@@ -105,7 +107,7 @@ def voxel_file(
         Its temporal part is applied.
     """
     with whole_file(path) as partial:
-        if not cleaning.temporal:
+        if not cleaning.temporal and not cleaning.left_out:
             with partial.open("w+b") as stream:
                 yield VoxelFile(stream, positions, n_volumes, np.dtype(np.float32))
             return
@@ -115,7 +117,8 @@ def voxel_file(
             with raw.open("w+b") as before, partial.open("w+b") as after:
                 source = VoxelFile(before, positions, n_volumes, kept)
                 yield source
-                target = VoxelFile(after, positions, n_volumes, np.dtype(np.float32))
+                n_kept = cleaning.kept_volumes(n_volumes).size
+                target = VoxelFile(after, positions, n_kept, np.dtype(np.float32))
                 for columns in source.columns():
                     target.write(columns, clean_time_series(source.read(columns), cleaning))
         finally:
