@@ -217,3 +217,21 @@ def test_brain_masks(tmp_path, study, atlases, smoothing_fwhm):
         assert np.array_equal(table[name].to_numpy().astype(expected.dtype), columns[name])
     assert not plain.equals(table)
     assert before["Fingerprint"] != after["Fingerprint"]
+
+
+def test_masks_of_several_runs(tmp_path, study, atlases):
+    """Regions are restricted to what all masks have; each run is what nilearn makes of it with that mask."""
+    runs, masks = [run_of(study, number) for number in (0, 1)], []
+    inside = np.asarray(nib.load(mask_of(runs[0])).dataobj)
+    for number, cut in enumerate([np.s_[:7], np.s_[:, 12:]]):
+        mask = inside.copy()
+        mask[cut] = 0
+        masks.append(tmp_path / f"mask-{number}.nii.gz")
+        nib.Nifti1Image(mask, nib.load(runs[0]).affine).to_filename(masks[-1])
+    common = inside.copy()
+    common[:7], common[:, 12:] = 0, 0
+    nib.Nifti1Image(common, nib.load(runs[0]).affine).to_filename(tmp_path / "common.nii.gz")
+    table, sidecar = extract(tmp_path, runs, atlases[MNI], masks=masks)
+    expected = [nilearn_signals(run, atlases[MNI], None, None, mask_img=tmp_path / "common.nii.gz") for run in runs]
+    assert_same(table.assign(volume=0), np.vstack(expected))
+    assert sidecar["RegionsMissing"] == ["region-3", "region-4", "region-12"]
