@@ -115,7 +115,9 @@ def extract_regions(
     tell(source.remarks)
     run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
     prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns, unmatched_patterns)
-    located, stems, names = locate_atlas(source, atlas, regions) if atlas else locate_masks(source, masks, regions)
+    located, stems, names = (
+        locate_atlas(source, atlas, regions) if atlas and regions else locate_masks(source, masks, regions)
+    )
     options = {**(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, [mask.voxels.size for mask in located], n_jobs, options)
     shortage = tell_shortage(strategy, predicted, n_jobs, source.mib, memory_limits())
@@ -216,7 +218,7 @@ def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> li
     for array, path in zip(arrays, paths, strict=True):
         means.append(mean_of(array))
         if isinstance(array, np.memmap):
-            Path(array.filename).replace(path)
+            Path(str(array.filename)).replace(path)
         else:
             with whole_file(path) as partial, partial.open("wb") as stream:
                 # Not np.save, which does not say why a disk takes no more.
@@ -241,7 +243,7 @@ def mean_of(array: np.ndarray) -> np.ndarray:
         rows = array[first : first + n_rows]
         if isinstance(array, np.memmap):
             offset = array.offset + first * n_voxels * array.itemsize
-            rows = np.fromfile(array.filename, array.dtype, rows.size, offset=offset).reshape(rows.shape)
+            rows = np.fromfile(str(array.filename), array.dtype, rows.size, offset=offset).reshape(rows.shape)
         # einsum sums in float64 as mean does, in half of the time.
         np.einsum("ij->i", rows, dtype=np.float64, out=total[first : first + n_rows])
     return total / n_voxels

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -195,7 +196,8 @@ def extract_timeseries(
         inputs.check()
     tell_oddities(found, on_grid.regions, prepared)
     write_coverage(found.coverage, names, Path(f"{out}_stat-coverage_bold.tsv"))
-    low, volumes, more = found.coverage < min_coverage, None, {"MeanFramewiseDisplacement": denoised.displacement}
+    low, volumes = found.coverage < min_coverage, None
+    more: dict[str, Any] = {"MeanFramewiseDisplacement": denoised.displacement}
     if min_coverage:
         more["RegionsLowCoverage"] = [name for name, is_low in zip(names, low, strict=True) if is_low]
     if may_leave_out(choice, sample_masks):

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -128,7 +129,7 @@ def read_to_end(path: Path) -> int:
     """
     size = 0
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         with open_stream(path) as stream:
             while chunk := stream.read(2**20):
                 size += len(chunk)

@@ -4,6 +4,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -58,7 +59,7 @@ def fetch_basc(atlas: Path, data_dir: str | None, resolution: int) -> None:
 def check_labels(path: Path, n_labels: int) -> None:
     """Raise a ValueError if an image is not readable, not 3D, or does not hold exactly the labels 1 to `n_labels`."""
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         labels = np.unique(np.asanyarray(image.dataobj))
     except EOFError:
         raise ValueError("is cut off before its end") from None

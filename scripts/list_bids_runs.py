@@ -13,7 +13,7 @@ import logging
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
@@ -64,7 +64,7 @@ def list_bids_runs(
     """
     runs = find_bids_runs(dataset, filters, concatenate, with_confounds, with_masks)
     folder = out and absolute(out).parent
-    columns = {
+    columns: dict[str, list[Any]] = {
         "image": [run.image for run in runs],
         "run": [locate(run.path, folder) for run in runs],
         "confounds": [run.confounds and locate(run.confounds, folder) for run in runs],

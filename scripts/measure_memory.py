@@ -26,7 +26,7 @@ from roistream.reporting import reporting
 
 logger = logging.getLogger("roistream")
 
-HINTS = {
+HINTS: dict[int, str] = {
     signal.SIGKILL: "; signal 9 usually is the out-of-memory killer",
     signal.SIGBUS: "; a file that it had mapped has become shorter, or no room was left in /dev/shm or on a disk",
 }

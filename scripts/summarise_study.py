@@ -83,13 +83,13 @@ def summarise_study(
         A sidecar or a table cannot be read.
     """
     stems = [image_stem(image) for image in (list_images(runs_table) if runs_table else images)]
-    root, pending = study.parent.parent, set(pending)
+    root, awaited = study.parent.parent, set(pending)
     rows = [
         summarise_image(
             image,
             root / f"{image_prefix(image, atlas_name)}_stat-{statistic}_timeseries.json",
             logs / image_folder(image) / f"{image}.log",
-            image in pending,
+            image in awaited,
         )
         for image in stems
     ]

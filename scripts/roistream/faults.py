@@ -1,6 +1,7 @@
 """What a machine does to a program, in one sentence each: no space, no memory, nothing may be written, a worker was killed."""
 
 import errno
+import os
 import re
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
@@ -48,7 +49,7 @@ def tell_broken_worker(message: str) -> str:
 def tell_full_disk(path: str | bytes | None) -> str:
     """Word that there is no room left for a file, or for one of those that have no name for the user."""
     if path is not None:
-        return f"No space is left on the disk of {path}; make room there, or work in another folder, and run again."
+        return f"No space is left on the disk of {os.fsdecode(path)}; make room there, or work in another folder, and run again."
     return (
         f"No space is left in {free_space()}; make room, or set TMPDIR to a folder that has more, and run again "
         "(the strategy 'stream' needs neither shared memory nor temporary files)."

@@ -50,7 +50,8 @@ class LeftOut:
 
 def join_left_out(runs: Sequence[LeftOut]) -> LeftOut:
     """Count the volumes of several runs as those of one."""
-    first, reasons = 0, {}
+    first = 0
+    reasons: dict[str, tuple[int, ...]] = {}
     for run in runs:
         for reason, volumes in run.reasons.items():
             reasons[reason] = (*reasons.get(reason, ()), *(first + volume for volume in volumes))

@@ -78,7 +78,8 @@ def prepare_cleaning(
         from roistream.cleaning.confounds import Confounds, read_confounds
 
         read = [table for table in confounds if isinstance(table, Confounds)]
-        tables = read or read_confounds(confounds, confound_columns, unmatched_patterns)
+        files = [table for table in confounds if not isinstance(table, Confounds)]
+        tables = read or read_confounds(files, confound_columns, unmatched_patterns)
     listed, n_rows = ", ".join(str(table.path) for table in tables), [len(table.values) for table in tables]
     if tables and sum(n_rows) != image.n_volumes:
         raise UserError(
@@ -94,8 +95,9 @@ def prepare_cleaning(
             f"The confounds {listed} have {', '.join(map(str, n_rows))} rows, but the runs of {image.path} "
             f"have {', '.join(map(str, run_lengths))} volumes; give one table for each run, in the order of the runs."
         )
-    several = run_lengths is not None and len(run_lengths) > 1
-    runs = np.repeat(np.arange(len(run_lengths)), run_lengths) if several else None
+    lengths = [image.n_volumes] if run_lengths is None else list(run_lengths)
+    several = len(lengths) > 1
+    runs = np.repeat(np.arange(len(lengths)), lengths) if several else None
     matrix = join_confounds(tables, by_run=several)
     left_out = left_out if several or not left_out else [join_left_out(left_out)]
     if not any(part.volumes for part in left_out):
@@ -105,10 +107,10 @@ def prepare_cleaning(
         **options,
         confounds=matrix,
         runs=runs,
-        run_confounds=split_confounds(tables, run_lengths) if alone else (),
+        run_confounds=split_confounds(tables, lengths) if alone else (),
         left_out=tuple(left_out),
     )
-    shortest = min(run_lengths) if several else image.n_volumes
+    shortest = min(lengths)
     check_filter(cleaning.low_pass, cleaning.high_pass, time, min([shortest, *map(span, left_out)]), image.path)
     shortest = min([shortest, *(part.kept.size for part in left_out)])
     if not cleaning.standardize_confounds and matrix is not None and runs is not None:
@@ -123,7 +125,7 @@ def prepare_cleaning(
             image.path,
             shortest,
         )
-    return replace(cleaning, removals=look_at_parts(tables, run_lengths if several else [image.n_volumes], cleaning))
+    return replace(cleaning, removals=look_at_parts(tables, lengths, cleaning))
 
 
 def join_confounds(tables: Sequence[Confounds], by_run: bool) -> np.ndarray | None:
@@ -207,7 +209,7 @@ def check_filter(
     """
     if low_pass is None and high_pass is None:
         return
-    if time.problem:
+    if time.problem or time.seconds is None:
         raise UserError(
             f"{image} cannot be filtered without a TR to rely on: {time.problem}; "
             "give the right one in seconds, as 't_r' of the cleaning (--t-r) or in the column t_r of the runs table."

@@ -172,11 +172,13 @@ def signal_module() -> ModuleType:
     are the same. The module that everybody else uses stays as it is, so nothing happens to other threads.
     """
     spec = find_spec("nilearn.signal")
-    module = module_from_spec(spec)
+    assert spec is not None
+    module: Any = module_from_spec(spec)
+    assert spec.loader is not None
     spec.loader.exec_module(module)
-    butterworth = getattr(module, "butterworth", None)
+    butterworth: Any = getattr(module, "butterworth", None)
 
-    def in_batches(signals: np.ndarray, *args, **options) -> np.ndarray:
+    def in_batches(signals: np.ndarray, *args: Any, **options: Any) -> np.ndarray:
         """Filter as many columns at a time as the budget allows, in place, as nilearn does."""
         columns = signals.reshape(len(signals), -1)
         n_columns = max(1, FILTER_BYTES // (len(columns) * np.dtype(np.float64).itemsize))

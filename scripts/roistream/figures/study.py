@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -86,7 +87,7 @@ def finish(axes: Axes, name: str, unit: str) -> None:
     axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
     axes.set_xlabel(unit, color=INK)
     axes.set_ylim(bottom=0)
-    if not any(len(line.get_xdata()) for line in axes.lines):
+    if not any(np.size(line.get_xdata()) for line in axes.lines):
         axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))

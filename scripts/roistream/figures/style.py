@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -23,7 +24,10 @@ INK = "#333333"
 GRID = "#dddddd"
 
 # The same text gives the same file: no identifiers made up at random and no local matplotlibrc.
-STYLE = ["default", {"svg.fonttype": "none", "svg.hashsalt": "roistream", "hatch.linewidth": 1.2, "font.size": 9}]
+STYLE: list[str | Path | dict[str, Any]] = [
+    "default",
+    {"svg.fonttype": "none", "svg.hashsalt": "roistream", "hatch.linewidth": 1.2, "font.size": 9},
+]
 
 
 def save_figure(figure: Figure, png: str | Path, svg: str | Path) -> None:
@@ -48,7 +52,8 @@ def strategy_colour(name: str) -> str:
     members = [strategy.name for strategy in REGISTRY.values() if strategy.family == family]
     dark, light = (to_rgb(colour) for colour in SHADES[families.index(family) % len(SHADES)])
     share = members.index(name) / max(len(members) - 1, 1)
-    return to_hex([(1 - share) * low + share * high for low, high in zip(dark, light, strict=True)])
+    red, green, blue = ((1 - share) * low + share * high for low, high in zip(dark, light, strict=True))
+    return to_hex((red, green, blue))
 
 
 def tick_labels(summaries: Sequence[Summary]) -> list[str]:

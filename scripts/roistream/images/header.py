@@ -140,7 +140,7 @@ def parse_header(start: bytes) -> NiftiHeader:
     return NiftiHeader(
         start,
         shape,
-        np.dtype(DTYPES[datatype]).newbyteorder(order),
+        np.dtype(f"{order}{DTYPES[datatype]}"),
         int(offset),
         slope,
         inter,

@@ -14,6 +14,7 @@ from roistream.images.image import Image
 from roistream.outputs import whole_file
 
 if TYPE_CHECKING:
+    from isal.igzip import IGzipFile
     from nibabel import Nifti1Header
 
 
@@ -68,7 +69,7 @@ def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndar
 
 
 @contextmanager
-def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO | IGzipFile]:
     """Compress what is written, if the ending of `path` says so; no name or time in the stream, for equal bytes."""
     if path.suffix != ".gz":
         yield plain

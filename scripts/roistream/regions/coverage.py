@@ -99,7 +99,7 @@ def count_regions(
     return regions
 
 
-def check_regions(regions: Sequence[Region], atlas: Path, image: Path, empty_regions: str) -> None:
+def check_regions(regions: Sequence[Region], atlas: Path, image: str | Path, empty_regions: str) -> None:
     """Tell of regions that are not wholly there; refuse those that are not there at all.
 
     Parameters

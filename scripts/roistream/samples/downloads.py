@@ -76,7 +76,7 @@ def fetching(what: str, url: str, remedy: str) -> Iterator[None]:
             with unpacking_safely():
                 yield
         except requests.RequestException as error:
-            source = error.request.url if error.request is not None else url
+            source = getattr(error.request, "url", url)
             raise UserError(
                 f"{what} could not be fetched from {source} ({network_reason(error)}); {remedy}."
             ) from error

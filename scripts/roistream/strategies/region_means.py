@@ -75,7 +75,7 @@ def average(
         reports=False,
     )
     signals = masker.fit_transform(nib.Nifti1Image(values, source.affine, dtype=source.dtype))
-    n_values = source.n_volumes * values.voxels.size
+    n_values = source.n_volumes * sum(mask.voxels.size for mask in masks)
     if values.n_not_finite:
         logger.warning("%d of %d values of the regions were not finite and count as 0.", values.n_not_finite, n_values)
     tell_smoothed(values.n_not_finite_in_all, source.path)

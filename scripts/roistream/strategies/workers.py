@@ -1,7 +1,7 @@
 """Workers, and what they have to tell: it reaches the log once, however many of them say it."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ def listen(function: Callable, *task: Any) -> tuple[Any, list[tuple[int, str]]]:
 class Keeper(logging.Handler):
     """Keeps lines of the log."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.lines: list[tuple[int, str]] = []
 
@@ -44,7 +44,7 @@ class Keeper(logging.Handler):
 
 
 @contextmanager
-def keeping_lines():
+def keeping_lines() -> Iterator[list[tuple[int, str]]]:
     """Keep what is put into the log meanwhile, instead of showing it."""
     keeper, propagate = Keeper(), logger.propagate
     logger.addHandler(keeper)

@@ -166,7 +166,8 @@ def is_derivative(dataset: Path, bold: Iterable[BidsFile]) -> bool:
 
 def chosen(files: Sequence[BidsFile], filters: Mapping[str, Sequence[str]]) -> list[BidsFile]:
     """Keep the files that pass all filters; refuse a value that none has."""
-    files, passed = list(files), []
+    files = list(files)
+    passed: list[str] = []
     for entity, values in filters.items():
         wanted = [same_value(entity, value) for value in values]
         present = {file.value(entity) for file in files}

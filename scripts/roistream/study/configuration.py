@@ -77,7 +77,7 @@ def chosen_strategies(strategies: str | list[str]) -> list[str]:
             raise UserError(
                 f"strategy {name!r} is unknown{suggestion(name, REGISTRY)}; choose from {', '.join(REGISTRY)}."
             )
-    return strategies
+    return list(strategies)
 
 
 def suggestion(word: str, choices: Iterable[str]) -> str:

@@ -60,7 +60,7 @@ class ConfoundChecks:
         UserError
             There is no table, or it cannot be read, does not fit the run, holds what is no number, or leaves nothing of it.
         """
-        path = self.beside(run) if self.strategy else run.confounds
+        path = self.beside(run, self.strategy) if self.strategy else run.confounds
         if path is None:
             if self.asked and self.has_column and not run.is_volume:
                 raise UserError("cleaning asks for confounds, but none are named here; add them")
@@ -70,8 +70,9 @@ class ConfoundChecks:
         self._checked.add(path)
         check_file(path, "The table of confounds ")
         table = parse_confounds(path) if self.asked or self.thresholds else None
-        for column in self.thresholds if table is not None else ():
-            take_measure(table, column, "leave_out_above")
+        if table is not None:
+            for column in self.thresholds:
+                take_measure(table, column, "leave_out_above")
         if table is not None and self.asked:
             unmatched = unmatched_patterns([table.columns], self.columns)
             self._unmatched = (
@@ -92,12 +93,12 @@ class ConfoundChecks:
         elif run.n_volumes == n_rows and not run.is_volume:
             self.look_at_rank(confounds, run.t_r)
 
-    def beside(self, run: Run) -> Path:
+    def beside(self, run: Run, strategy: str) -> Path:
         """Find the table beside a run that the strategy is made of, which no other may be named for."""
-        table = find_table(run.path, self.strategy)
+        table = find_table(run.path, strategy)
         if run.confounds is not None and identity(run.confounds) != identity(table):
             raise UserError(
-                f"the strategy {self.strategy} is made of {table}, but {run.confounds} is named here; name the table beside "
+                f"the strategy {strategy} is made of {table}, but {run.confounds} is named here; name the table beside "
                 "the run, or none"
             )
         of_tissues = self.strategy == "compcor" and "anat" in (self.cleaning.get("compcor") or "anat")
@@ -120,7 +121,9 @@ class ConfoundChecks:
         tell_confounds(self._removals)
         if self.asked and not self.has_column:
             return ["cleaning asks for confounds, but there is no column 'confounds'; add the column"]
-        whose = f"any run's confounds, such as {self._first.path}" if self._first else ""
+        if self._first is None:
+            return []
+        whose = f"any run's confounds, such as {self._first.path}"
         return [word_unmatched(pattern, self._first.columns, whose) for pattern in self._unmatched or ()]
 
 

@@ -114,7 +114,7 @@ def extract(
         reducing = watching[:, : positions.size]
         if smoothing_fwhm:
             if values.dtype.kind == "f":
-                n_in_all += values.size - np.count_nonzero(np.isfinite(values))
+                n_in_all += values.size - int(np.count_nonzero(np.isfinite(values)))
             values = smooth(values, source.grid, source.affine, smoothing_fwhm)
             reducing = np.take(values, positions, axis=1)
             reducing[~np.isfinite(reducing)] = 0

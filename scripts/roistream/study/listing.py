@@ -19,8 +19,8 @@ COMPARED = "large_fmri"
 
 def list_runs(
     config: Mapping[str, Any], schema: Mapping[str, Any], check: bool, place: Callable[[str], str]
-) -> dict[str, dict[str, list[Run]]]:
-    """List the runs of the images of both targets; see `Plan`."""
+) -> tuple[dict[str, list[Run]], dict[str, list[Run]]]:
+    """List the runs of the images of both targets: `Plan.runs` and `Plan.study`."""
     if config["dataset"] in SAMPLES:
         table = sample_runs(config, place)
         if check and config["cleaning"].get("strategy"):
@@ -39,7 +39,7 @@ def list_runs(
     images = by_image(study)
     if check:
         derivatives.check_names(list(images))
-    return {"runs": by_image(runs), "study": {derivatives.image_stem(image): runs for image, runs in images.items()}}
+    return by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()}
 
 
 def sample_runs(config: Mapping[str, Any], place: Callable[[str], str] = str) -> dict[str, Run]:

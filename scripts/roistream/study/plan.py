@@ -278,7 +278,8 @@ def make_plan(
             check_labels(config, list(plan.names))
     if "dataset" not in wrong:
         with problems:
-            plan = replace(plan, **list_runs(config, schemas["runs"], check, place))
+            listed, study = list_runs(config, schemas["runs"], check, place)
+            plan = replace(plan, runs=listed, study=study)
     problems.tell()
     if check:
         runs = join_volumes([*chain(*plan.runs.values())])

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from roistream.outputs import whole_file
 from roistream.study.derivatives import RESULTS, image_prefix, read_sidecar
@@ -103,7 +104,7 @@ def summarise_image(image: str, sidecar: Path, log: Path, pending: bool = False)
     if pending:
         return StudyRow(image, "outdated", reason="not made again yet since configuration or inputs have changed")
     content = read_sidecar(sidecar)
-    found = {column: content.get(key) for column, key in KEYS.items()}
+    found: dict[str, Any] = {column: content.get(key) for column, key in KEYS.items()}
     found = {key: len(value) if isinstance(value, list) else value for key, value in found.items()}
     too_few = content.get("TooFewVolumes", [])
     remarks = [" ".join(remark.split()) for remark in [*too_few, *content.get("Remarks", [])]]

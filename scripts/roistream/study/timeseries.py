@@ -218,7 +218,7 @@ def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleani
 
 def used_options(made_with: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the options that do something; one of a denoising strategy does wherever it is given."""
-    nothing = (None, [], {}, False)
+    nothing: tuple[Any, ...] = (None, [], {}, False)
     return {
         key: value for key, value in made_with.items() if value not in nothing or (key in OPTIONS and value is not None)
     }

@@ -3,8 +3,8 @@
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class VoxelFile:
         In which the voxels are kept until all volumes are there: float32, or float64 where cleaning computes in it.
     """
 
-    def __init__(self, stream: BinaryIO, positions: Sequence[np.ndarray], n_volumes: int, dtype: np.dtype):
+    def __init__(self, stream: BufferedRandom, positions: Sequence[np.ndarray], n_volumes: int, dtype: np.dtype):
         self.stream, self.positions, self.dtype = stream, np.concatenate(positions), np.dtype(dtype)
         self.ends = np.cumsum([of_region.size for of_region in positions]).tolist()
         self.shape = (n_volumes, self.positions.size)
