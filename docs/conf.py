@@ -47,6 +47,7 @@ docs/from-nilearn
 :caption: Studies
 
 docs/studies
+docs/connectome
 docs/inputs
 docs/cleaning
 docs/denoising

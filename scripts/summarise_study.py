@@ -20,8 +20,8 @@ from roistream.outputs import whole_file
 from roistream.regions.coverage import Region, read_regions
 from roistream.reporting import reporting
 from roistream.study.derivatives import IGNORED, dataset_description, image_folder, image_prefix, image_stem
-from roistream.study.leftovers import remove_matrices, remove_records
-from roistream.study.measures import ESTIMATORS, MEASURES, matrix_name
+from roistream.study.leftovers import remove_matrices, remove_parquet, remove_records
+from roistream.study.matrices import ESTIMATORS, MEASURES, matrix_name
 from roistream.study.summary import WITH_RESULTS, remove_outdated, summarise_image, write_study
 from roistream.study.tables import folder_of_runs, list_images
 
@@ -46,6 +46,7 @@ def summarise_study(
     estimator: str = "ledoit_wolf",
     fisher_z: bool = False,
     records: Path | None = None,
+    parquet: bool = False,
 ) -> None:
     """Write ``study.tsv``, ``study.png`` and what makes the folder a BIDS dataset; remove what is outdated.
 
@@ -73,6 +74,8 @@ def summarise_study(
         The matrices that are asked for, see connect_regions.py; others are removed.
     records : path, optional
         The folder of the records of connect_regions.py; those of which a file is missing are removed.
+    parquet : bool
+        Keep what write_parquet.py has written.
 
     Raises
     ------
@@ -94,6 +97,7 @@ def summarise_study(
     remove_matrices(study, atlas_name, [matrix_name(kind, fisher_z) for kind in kinds], ESTIMATORS[estimator])
     if records:
         remove_records(records, study)
+    remove_parquet(study, parquet, parquet and bool(kinds))
     with (
         whole_file(study / "study.tsv") as table,
         whole_file(study / "study.png") as figure,
@@ -152,6 +156,7 @@ def parse_arguments() -> dict:
     )
     parser.add_argument("--estimator", choices=ESTIMATORS, default="ledoit_wolf", help="what they are estimated by")
     parser.add_argument("--fisher-z", action="store_true", help="they are Fisher's z")
+    parser.add_argument("--parquet", action="store_true", help="keep the Parquet files (default: remove them)")
     parser.add_argument("--records", type=Path, help="folder of the records of connect_regions.py")
     add_log_option(parser)
     return parse(parser)

@@ -105,6 +105,7 @@ WRONG = {
     "connectivity": ["correlation", ["pearson"], ["tangent"], ["precision", "precision"], None],
     "covariance_estimator": ["LedoitWolf", None, True],
     "fisher_z": ["z", 1, None],
+    "parquet": ["yes", 1, None],
     "save_voxels": ["yes", 1, None],
     "strategies": [[], "stream", ["stream", "stream"], [1], None],
     "n_jobs": [0, -1, 6.0, "all", None],

@@ -262,8 +262,8 @@ def order_of(images):
     return hashlib.sha256("\n".join(images).encode()).hexdigest()[:16]
 
 
-def summary_options(wildcards):
-    """Word which study is summarised as options of summarise_study.py."""
+def summary_options(parquet):
+    """Word which study is summarised, and whether it is there in Parquet, as options of summarise_study.py."""
     dataset = PLAN.config["dataset"]
     from_sample = dataset in SAMPLES
     return options_of(
@@ -277,6 +277,7 @@ def summary_options(wildcards):
             "runs_table": None if from_sample else dataset,
             **matrix_options(),
             "records": place("resources/connectivity"),
+            "parquet": parquet or None,
         }
     )
 
@@ -317,16 +318,58 @@ def connection_memory(wildcards, attempt):
     return request_mb(250 + 10 * 8 * len(PLAN.names) ** 2 / 2**20, attempt)
 
 
-def connect_what_is_there(jobs):
-    """Make the matrices of a batch of images when some of it have failed, but not while some have still to be tried."""
-    pending = {job.wildcards.image for job in jobs if job.rule.name == "extract_timeseries"}
-    for batch in (job.wildcards.batch for job in jobs if job.rule.name == "connect_regions"):
-        logs = [f"logs/extract_timeseries/{derivatives.image_folder(image)}/{image}.log" for image in BATCHES[batch]]
+def parquet_options(wildcards):
+    """Word of what the Parquet files are made as options of write_parquet.py."""
+    from_sample = PLAN.config["dataset"] in SAMPLES
+    return options_of(
+        {
+            "study": place(str(derivatives.FOLDER)),
+            "atlas_name": PLAN.atlas_name,
+            "statistic": PLAN.config["statistics"][0],
+            "images": list(PLAN.study) if from_sample else None,
+            "runs_table": None if from_sample else PLAN.config["dataset"],
+            "kinds": PLAN.config["connectivity"],
+            "fisher_z": PLAN.config["fisher_z"] or None,
+        }
+    )
+
+
+def parquet_memory(wildcards, attempt):
+    """Make the request of the Parquet files: 4 KiB for each column of connectivity, a group of rows, and notes on all groups."""
+    n_pairs = len(PLAN.config["connectivity"]) * len(PLAN.names) ** 2 / 2
+    return request_mb(150 + n_pairs * (4096 + 240 * math.sqrt(len(PLAN.study))) / 2**20, attempt)
+
+
+def derive_what_is_there(pending, batches):
+    """Make matrices and Parquet files without the images that have failed, but not while some have still to be tried.
+
+    Parameters
+    ----------
+    pending : set of str
+        Images without results.
+    batches : list of str
+        Batches of images whose matrices have not been made.
+
+    Returns
+    -------
+    bool
+        Whether the Parquet files have been made.
+    """
+    logs = {image: f"logs/extract_timeseries/{derivatives.image_folder(image)}/{image}.log" for image in pending}
+    untried = {image for image, log in logs.items() if not Path(log).exists()}
+    commands = []
+    for batch in batches:
         images = [image for image in BATCHES[batch] if image not in pending]
-        if images and all(Path(log).exists() for log in logs):
-            log = shlex.quote(f"logs/connect_regions/{batch}.log")
-            command = f"{program('connect_regions.py')(None, None)} {connection_options(images)} --log {log}"
-            subprocess.run(["bash", "-c", command], check=False)
+        if images and not untried.intersection(BATCHES[batch]):
+            log = options_of({"log": f"logs/connect_regions/{batch}.log"})
+            commands.append(f"{program('connect_regions.py')(None, None)} {connection_options(images)} {log}")
+    parquet = PLAN.config["parquet"] and not untried and pending < set(PLAN.study)
+    if parquet:
+        left_out = options_of({"pending": sorted(pending), "log": "logs/write_parquet.log"})
+        commands.append(f"{program('write_parquet.py')(None, None)} {parquet_options(None)} {left_out}")
+    for command in commands:
+        subprocess.run(["bash", "-c", command], check=False)
+    return parquet
 
 
 def summarise_what_is_there():
@@ -338,14 +381,15 @@ def summarise_what_is_there():
         return
     jobs = list(workflow.dag.needrun_jobs())
     pending = [job.wildcards.image for job in jobs if job.rule.name == "extract_timeseries"]
-    connect_what_is_there(jobs)
+    batches = [job.wildcards.batch for job in jobs if job.rule.name == "connect_regions"]
+    parquet = derive_what_is_there(set(pending), batches)
     command = (
-        f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(None)}"
+        f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(parquet)}"
         f" {words_of({'pending': pending})}"
     )
     subprocess.run(["bash", "-c", f"{command} --log logs/summarise_study.log"], check=False)
     before = Path(FIRST_REGIONS).stat().st_mtime - 1
-    for path in SUMMARY:
+    for path in [*SUMMARY, *PARQUET]:
         if Path(path).exists():
             os.utime(path, (before, before))
 

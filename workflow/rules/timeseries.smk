@@ -14,6 +14,9 @@ SUMMARY = [
 
 KINDS = [f"stat-{statistic}_timeseries.json" for statistic in PLAN.config["statistics"]]
 KINDS += ["voxels.npy"] if PLAN.config["save_voxels"] else []
+RECORDS = [f"resources/connectivity/{PLAN.atlas_name}_batch-{batch}.json" for batch in BATCHES]
+PARQUET = [f"{derivatives.FOLDER}/{derivatives.PARQUET_SIGNALS}"] if PLAN.config["parquet"] else []
+PARQUET += [f"{derivatives.FOLDER}/{derivatives.PARQUET_CONNECTIVITY}"] if PARQUET and RECORDS else []
 FIRST_REGIONS = f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv"
 
 
@@ -74,6 +77,28 @@ rule connect_regions:
         "{params.program} {params.options} --record {output.record:q} --log {log:q}"
 
 
+rule write_parquet:
+    input:
+        signals=[f"{derivatives.image_prefix(image, PLAN.atlas_name)}_{KINDS[0]}" for image in PLAN.study],
+        matrices=RECORDS,
+    output:
+        signals=directory(PARQUET[:1]),
+        connectivity=PARQUET[1:],
+    log:
+        "logs/write_parquet.log",
+    conda:
+        "../../envs/figures.yaml"
+    resources:
+        mem_mb=parquet_memory,
+    params:
+        program=program("write_parquet.py"),
+        order=order_of(PLAN.study),
+        options=parquet_options,
+        code=code_of("write_parquet.py"),
+    shell:
+        "{params.program} {params.options} --log {log:q}"
+
+
 rule summarise_study:
     input:
         # One file of each kind: what is not asked for would not be missed where the rest has been made before.
@@ -81,7 +106,7 @@ rule summarise_study:
             f"{derivatives.image_prefix(image, PLAN.atlas_name)}_{ending}" for image in PLAN.study for ending in KINDS
         ],
         regions=FIRST_REGIONS,
-        matrices=[f"resources/connectivity/{PLAN.atlas_name}_batch-{batch}.json" for batch in BATCHES],
+        matrices=RECORDS,
     output:
         SUMMARY[0],
         report(SUMMARY[1], caption="../report/study.rst", category="Study"),
@@ -94,7 +119,7 @@ rule summarise_study:
     params:
         program=program("summarise_study.py"),
         order=order_of(PLAN.study),
-        options=summary_options,
+        options=lambda wildcards: summary_options(PLAN.config["parquet"]),
         code=code_of("summarise_study.py"),
     shell:
         "{params.program} --regions {input.regions:q} {params.options} --log {log:q}"

@@ -30,9 +30,13 @@ IGNORED = (
     "*_relmat.*",
     "atlas-*_dseg.tsv",
     "study.*",
+    "study_*",
 )
 """What a BIDS validator does not know: lines of ``.bidsignore``."""
 
+
+PARQUET_SIGNALS, PARQUET_CONNECTIVITY = "study_timeseries", "study_connectivity.parquet"
+"""What the study is called as one dataset: a folder with a file for each image, and a table."""
 
 RESULTS = ("timeseries.tsv", "timeseries.json", "bold.tsv", "voxels.npy", "voxels.tsv", "relmat.tsv", "relmat.json")
 """How the names of the files end that belong to an image."""
