@@ -22,7 +22,7 @@ test: $(VENV)/dev.done
 test-slow: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m slow
 
-# All of nilearn's own tests of its maskers, with our classes in the place of its own: some ten minutes.
+# All of nilearn's own tests of its maskers that its own classes pass, with ours in their place.
 test-nilearn: $(VENV)/dev.done
 	$(BIN)/python tests/nilearn_own/run.py
 

@@ -21,3 +21,4 @@ rule all:
 rule timeseries:
     input:
         SUMMARY,
+        PARQUET,

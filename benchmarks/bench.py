@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -141,7 +142,7 @@ class Bench:
         UserError
             A command failed.
         """
-        rows = {name: {"name": name, "runs": []} for name in commands}
+        rows: dict[str, dict[str, Any]] = {name: {"name": name, "runs": []} for name in commands}
         repeats = 1 if limit else repeats or self.repeats
         for repeat in range(repeats):
             for name, command in commands.items():
@@ -188,7 +189,7 @@ class Bench:
         words += ["--masks", *masks, "--out", out, "--n-jobs", n_jobs or self.size.n_jobs, *options]
         return Command(words, [image], out, SELDOM_S if strategy in SELDOM else INTERVAL_S)
 
-    def script(self, name: str, reads: Sequence[Path], *options) -> Command:
+    def script(self, name: str, reads: Sequence[Path], *options: object) -> Command:
         """Word the call of the script of a rule; its results go below the folder of its name."""
         return Command([sys.executable, SCRIPTS / f"{name}.py", *options], reads, self.folder(name))
 

@@ -198,7 +198,7 @@ def concatenate_runs(bench: Bench, runs: Sequence[Path], folder: Path | None = N
     return bench.script("concatenate_runs", runs, *options)
 
 
-def run_workflow(folder: Path, targets: Sequence[Path], **config) -> None:
+def run_workflow(folder: Path, targets: Sequence[Path], **config: object) -> None:
     """Run Snakemake with the embedded default's config but for a few keys."""
     logger.info("Preparing the data in %s.", folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from benchmarks.rows import middle, named, seconds
 from roistream.figures.style import GRID, INK, STYLE, count, format_value, strategy_colour
@@ -41,16 +42,16 @@ def draw_figure(results: dict) -> Figure:
     """
     image, size = results["image"], results["size"]
     means, strategies = label_lines(results), strategy_lines(results)
-    figure = Figure(figsize=(13, 8), dpi=150, layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08, wspace=0.02, hspace=0.04)
+    figure = Figure(figsize=(13, 8), dpi=150, layout=layout)
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.02, hspace=0.04)
     figure.suptitle(
         "Memory and time of region time series\nfrom images of 61 × 73 × 61 voxels",
         fontsize=13,
         fontweight="bold",
         color=INK,
     )
-    left, right = figure.subfigures(1, 2, width_ratios=(2.3, 1))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(2.3, 1)).ravel()
     panels = left.subplots(2, 2, height_ratios=(len(means) + 1, len(strategies) + 1), sharex="col")
     regions, jobs = count(size["n_regions"], "region"), count(size["n_jobs"], "job")
     for row, lines, what in (

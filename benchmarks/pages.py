@@ -34,7 +34,7 @@ def word_headline(results: dict) -> str:
     means, cleaned = named(results["label_means"]), named(results["label_cleaning"])
     rows = [
         ("nilearn's `NiftiLabelsMasker`", means["NiftiLabelsMasker, 64 labels"]),
-        ("**roistream**", means[OURS]),
+        ("**roistream** (target `timeseries`)", means[OURS]),
         ("… with detrending, filter, confounds and z-score", cleaned["extract_timeseries.py"]),
     ]
     image = results["image"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bench import SCRIPTS, Bench, Command
 from benchmarks.data import Data, concatenate_runs
@@ -17,14 +18,14 @@ ASKED = re.compile(r"^(?:local)?rule (\w+):\n(?: {4}.*\n)*? {4}resources: .*?mem
 
 def steps(bench: Bench, data: Data) -> list[dict]:
     """Run the other steps, without Snakemake; the downloads need the internet and are left out."""
-    entries = dict.fromkeys(("n_jobs", "n_regions", "n_volumes", "image_mib"), 1)
+    entries: dict[str, float] = dict.fromkeys(("n_jobs", "n_regions", "n_volumes", "image_mib"), 1)
     entries |= dict.fromkeys(("peak_pss_mib", "peak_rss_mib", "peak_shm_mib", "wall_s"), 1.0)
     summaries = []
     for name in STRATEGIES:
         summaries.append(bench.workdir / f"memory-{name}.json")
         summaries[-1].write_text(json.dumps({"strategy": name, **entries}))
 
-    def step(name: str, *options, reads: Sequence[Path] = (), **outputs: str) -> Command:
+    def step(name: str, *options: object, reads: Sequence[Path] = (), **outputs: str) -> Command:
         named = [
             word for key, file in outputs.items() for word in (f"--{key.replace('_', '-')}", bench.folder(name) / file)
         ]
@@ -35,9 +36,9 @@ def steps(bench: Bench, data: Data) -> list[dict]:
     if bench.size.n_volumes:
         subject += ["--n-volumes", bench.size.n_volumes]
     place = ["--atlas", data.atlas.original, "--like", data.image]
-    placed = {"out": "atlas.nii.gz", "table": "regions.tsv", "coverage": "coverage.npy"}
+    placed: dict[str, Any] = {"out": "atlas.nii.gz", "table": "regions.tsv", "coverage": "coverage.npy"}
     split = ["--atlas", data.atlas.labels, "--regions", data.atlas.regions]
-    copied = {"masks": "", "out_atlas": "atlas.nii.gz", "out_regions": "regions.tsv"}
+    copied: dict[str, Any] = {"masks": "", "out_atlas": "atlas.nii.gz", "out_regions": "regions.tsv"}
     compare = ["--image", "large_fmri", "--summaries", *summaries]
     plain = bench.folder("decompress_image") / "image.nii"
     commands = {

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bench import SCRIPTS, Bench, Command
 from benchmarks.data import Atlas, Data
@@ -30,7 +31,8 @@ def extraction(bench: Bench, title: str, runs: Sequence[Path], atlas: Atlas, opt
 
 def dry_runs(bench: Bench, data: Data) -> list[dict]:
     """Plan studies of many images, and the comparison for as many."""
-    commands, facts = {}, []
+    commands: dict[str, Command] = {}
+    facts: list[Any] = []
     for (n_images, n_labels), folder in data.planned.items():
         # The comparison has a file for each region, and is not meant for hundreds of them.
         plans = [("timeseries", "all")] if n_labels > 6 else [("all", "[stream]"), ("all", "all")]
@@ -143,7 +145,7 @@ def series(bench: Bench, data: Data) -> list[dict]:
     for row, folder in zip(rows, folders, strict=True):
         row["written_mib"] = round(sum(path.stat().st_size for path in folder.iterdir()) / 2**20, 3)
         row["input_mib"] = round(sum(run.stat().st_size for run in runs) / 2**20, 3)
-    rows[0]["identical"] = filecmp.cmp(*[folder / TABLE for folder in folders], shallow=False)
+    rows[0]["identical"] = filecmp.cmp(folders[0] / TABLE, folders[1] / TABLE, shallow=False)
     return rows
 
 

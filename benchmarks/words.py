@@ -66,7 +66,7 @@ def word_report(results: dict) -> str:
         + table(
             ["figure", "bar", "measured", "holds"],
             [
-                [bar.figure, bar.asked, bar.measured, {True: "yes", False: "**no**"}.get(bar.holds, "–")]
+                [bar.figure, bar.asked, bar.measured, {True: "yes", False: "**no**", None: "–"}[bar.holds]]
                 for bar in judge(results)
             ],
         ),

@@ -47,8 +47,10 @@ docs/from-nilearn
 :caption: Studies
 
 docs/studies
+docs/connectome
 docs/inputs
 docs/cleaning
+docs/denoising
 docs/options
 workflow/profiles/README
 docs/scaling

@@ -14,7 +14,7 @@ from roistream.figures.comparison import write_figure
 from roistream.memory.summaries import read_summaries, write_table
 from roistream.outputs import files_of_labels, remove_files, whole_file
 from roistream.reporting import reporting
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY
 
 
 def compare_memory(summaries: Sequence[Path], table: Path, png: Path, svg: Path, image: str) -> None:
@@ -47,13 +47,13 @@ def compare_memory(summaries: Sequence[Path], table: Path, png: Path, svg: Path,
 
 def remove_others(folder: Path, image: str, compared: Sequence[str]) -> None:
     """Remove the results of strategies that are not compared, and a concatenated image that none of them reads."""
-    for name in set(STRATEGIES) - set(compared):
+    for name in set(REGISTRY) - set(compared):
         results = folder / name
         written = [results / file for file in ("extraction.json", "memory.json", "memory.tsv", "timeseries.tsv")]
         remove_files({*filter(Path.exists, written), *files_of_labels(results, "_timeseries.npy")})
         with suppress(OSError):  # it holds files of others, or there is none
             results.rmdir()
-    if all(STRATEGIES[name].reads_series for name in compared):
+    if all(REGISTRY[name].reads_series for name in compared):
         copies = [folder / f"{image}_bold.nii.gz", folder / "runs.tsv"]
         remove_files(path for path in copies if path.exists() or path.is_symlink())
 

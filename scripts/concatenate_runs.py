@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
-from roistream.command_line import add_log_option
+from roistream.command_line import add_log_option, parse
 from roistream.extraction_options import add_time_options
 from roistream.images.files import files_of
 from roistream.images.image import Image, tell
@@ -108,7 +108,7 @@ def parse_arguments() -> dict:
     parser.add_argument("--run-lengths", required=True, type=Path, metavar="TSV", help="table of the runs to write")
     add_time_options(parser)
     add_log_option(parser)
-    return vars(parser.parse_args())
+    return parse(parser)
 
 
 if __name__ == "__main__":

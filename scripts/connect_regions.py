@@ -16,9 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's libra
 from roistream.command_line import add_log_option
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
-from roistream.study.connectivity import connect, describe_matrix, read_signals, write_matrix
+from roistream.study.connectivity import connect, describe_matrix
 from roistream.study.derivatives import image_prefix
-from roistream.study.measures import ESTIMATORS, MEASURES, matrix_name
+from roistream.study.matrices import ESTIMATORS, MEASURES, matrix_name, write_matrix
+from roistream.study.signals import read_signals
 from roistream.study.timeseries import software_versions, write_sidecar
 
 logger = logging.getLogger("roistream")
@@ -45,11 +46,11 @@ def connect_regions(
     images : sequence of str
         What file names call the images.
     kinds : sequence of str
-        Some of `roistream.study.measures.MEASURES`.
+        Some of `roistream.study.matrices.MEASURES`.
     statistic : str
         The statistic whose signals are taken.
     estimator : str
-        One of `roistream.study.measures.ESTIMATORS`.
+        One of `roistream.study.matrices.ESTIMATORS`.
     fisher_z : bool
         Write Fisher's z of the measures between -1 and 1, in their place.
     record : path, optional

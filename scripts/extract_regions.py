@@ -6,7 +6,6 @@ Knows nothing of measuring and works from a plain shell: python scripts/extract_
 
 import argparse
 import csv
-import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
 from roistream import __version__
-from roistream.cleaning.options import Cleaning, prepare_cleaning
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.prepare import prepare_cleaning
 from roistream.errors import UserError
 from roistream.extraction_options import (
     CLEANING_OPTIONS,
@@ -33,12 +33,12 @@ from roistream.images.series import Series, open_series
 from roistream.images.unchanged import Unchanged
 from roistream.memory.limits import memory_limits
 from roistream.memory.predict import predict_peaks_mib, tell_shortage
-from roistream.outputs import files_of_labels, remove_files, whole_file
+from roistream.outputs import as_json, files_of_labels, remove_files, whole_file
 from roistream.regions.masks import Mask
 from roistream.regions.requested import digest_of, locate_atlas, locate_masks
 from roistream.reporting import reporting
-from roistream.strategies import STRATEGIES, Strategy
-from roistream.strategies.workers import check_workers
+from roistream.strategies import REGISTRY, Strategy
+from roistream.strategies.workers import check_workers, explaining_bus_errors
 from roistream.study.repetition import tell_repetition
 from roistream.study.runs import read_run_lengths
 
@@ -106,7 +106,7 @@ def extract_regions(
     UserError
         The image, a mask, a table or an option is unusable, or memory will not suffice.
     """
-    entry = STRATEGIES[strategy]
+    entry = REGISTRY[strategy]
     check_abilities(entry, image, atlas, cleaning or {})
     tell_repetition(image, confounds)
     inputs = Unchanged(image)
@@ -114,7 +114,9 @@ def extract_regions(
     tell(source.remarks)
     run_lengths = (read_run_lengths(runs) if runs else source.run_lengths) if per_run else None
     prepared = prepare_cleaning(source, cleaning or {}, run_lengths, confounds, confound_columns, unmatched_patterns)
-    located, stems, names = locate_atlas(source, atlas, regions) if atlas else locate_masks(source, masks, regions)
+    located, stems, names = (
+        locate_atlas(source, atlas, regions) if atlas and regions else locate_masks(source, masks, regions)
+    )
     options = {**(cleaning or {}), "confounds": bool(confounds)}
     predicted = predict_peaks_mib(source, [mask.voxels.size for mask in located], n_jobs, options)
     shortage = tell_shortage(strategy, predicted, n_jobs, source.mib, memory_limits())
@@ -154,7 +156,7 @@ def extract_regions(
         "version": __version__,
     }
     with whole_file(out / "extraction.json") as partial:
-        partial.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(as_json(summary), encoding="utf-8")
     logger.info("%s: %d regions of %d volumes with %d job(s).", strategy, len(located), source.n_volumes, n_jobs)
     log_source(prepared.t_r, prepared.t_r_source)
 
@@ -163,7 +165,7 @@ def check_abilities(entry: Strategy, image: Sequence[Path], atlas: Path | None, 
     """Refuse what a strategy cannot do."""
 
     def able(ability: str) -> str:
-        return ", ".join(name for name, other in STRATEGIES.items() if getattr(other, ability))
+        return ", ".join(name for name, other in REGISTRY.items() if getattr(other, ability))
 
     if cleaning.get("smoothing_fwhm") and not entry.smooths:
         raise UserError(
@@ -194,7 +196,7 @@ def run_strategy(
         return
     if entry.uses_workers:
         check_workers(n_jobs)
-    with inputs:
+    with inputs, explaining_bus_errors(source):
         arrays = iter(entry.load()(source, masks, n_jobs, cleaning, *([folder] if entry.streams else [])))
         first = next(arrays)
     inputs.check()
@@ -215,7 +217,7 @@ def write_time_series(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> li
     for array, path in zip(arrays, paths, strict=True):
         means.append(mean_of(array))
         if isinstance(array, np.memmap):
-            Path(array.filename).replace(path)
+            Path(str(array.filename)).replace(path)
         else:
             with whole_file(path) as partial, partial.open("wb") as stream:
                 # Not np.save, which does not say why a disk takes no more.
@@ -240,7 +242,7 @@ def mean_of(array: np.ndarray) -> np.ndarray:
         rows = array[first : first + n_rows]
         if isinstance(array, np.memmap):
             offset = array.offset + first * n_voxels * array.itemsize
-            rows = np.fromfile(array.filename, array.dtype, rows.size, offset=offset).reshape(rows.shape)
+            rows = np.fromfile(str(array.filename), array.dtype, rows.size, offset=offset).reshape(rows.shape)
         # einsum sums in float64 as mean does, in half of the time.
         np.einsum("ij->i", rows, dtype=np.float64, out=total[first : first + n_rows])
     return total / n_voxels
@@ -260,9 +262,7 @@ def write_means(means: Sequence[np.ndarray], names: Sequence[str], path: Path) -
 def parse_arguments() -> dict:
     """Read the command line into the parameters of `extract_regions`."""
     parser = argparse.ArgumentParser(description="Extract the time series of regions from a 4D image.")
-    parser.add_argument(
-        "--strategy", required=True, choices=list(STRATEGIES), metavar="NAME", help=", ".join(STRATEGIES)
-    )
+    parser.add_argument("--strategy", required=True, choices=list(REGISTRY), metavar="NAME", help=", ".join(REGISTRY))
     add_extraction_options(parser)
     parser.add_argument("--out", required=True, type=Path, help="folder of the results")
     parser.add_argument("--runs", type=Path, help="runs.tsv of a concatenated image: which runs it has")

@@ -15,11 +15,15 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
-from roistream.cleaning.options import prepare_cleaning
-from roistream.command_line import add_log_option
+from roistream.cleaning.denoised import check_enough, denoise
+from roistream.cleaning.prepare import prepare_cleaning
+from roistream.command_line import add_log_option, parse
 from roistream.errors import UserError
 from roistream.extraction_options import (
     add_cleaning_options,
@@ -30,7 +34,7 @@ from roistream.extraction_options import (
 )
 from roistream.images.image import tell
 from roistream.images.repetition_time import log_source
-from roistream.images.series import open_series
+from roistream.images.series import files_by_run, open_series
 from roistream.images.unchanged import Unchanged
 from roistream.memory.limits import check_memory
 from roistream.memory.predict_timeseries import predict_timeseries_mib
@@ -38,7 +42,10 @@ from roistream.regions.coverage import read_regions
 from roistream.regions.labels import STATISTICS
 from roistream.regions.placed import PlacedAtlas, put_on_grid, read_placed
 from roistream.reporting import reporting
+from roistream.study.brain_masks import read_brain_masks, restrict
+from roistream.study.denoising_options import add_denoising_options, add_mask_options, take_denoising
 from roistream.study.extraction import clean, extract
+from roistream.study.left_out import describe_left_out, filter_remarks, may_leave_out
 from roistream.study.repetition import tell_repetition
 from roistream.study.timeseries import (
     describe,
@@ -69,6 +76,10 @@ def extract_timeseries(
     unmatched_patterns: str = "error",
     per_run: bool = True,
     cleaning: dict | None = None,
+    denoising: dict | None = None,
+    sample_masks: Sequence[str] = (),
+    masks: Sequence[Path] = (),
+    min_coverage: float = 0.0,
     memory_shortage: str = "error",
 ) -> None:
     """Extract the regions of an atlas, and write signals, coverage and a sidecar.
@@ -99,6 +110,14 @@ def extract_timeseries(
         Clean each run by itself.
     cleaning : dict, optional
         Further options, see `roistream.cleaning.options.Cleaning`; none by default.
+    denoising : dict, optional
+        Strategy and volumes to leave out, see `roistream.study.denoising_options.DENOISING_OPTIONS`; none by default.
+    sample_masks : sequence of str
+        For each run the volumes that are kept, see `roistream.cleaning.left_out.parse_sample_mask`; by default all.
+    masks : sequence of path
+        Brain masks, to whose common voxels the regions are restricted.
+    min_coverage : float
+        Regions with less coverage get a column of ``n/a``.
     memory_shortage : {"error", "warn"}
         What to do when the extraction will take more memory than is available.
 
@@ -112,10 +131,16 @@ def extract_timeseries(
     inputs = Unchanged(runs)
     source = open_series(runs)
     tell(source.remarks)
-    options = cleaning or {}
-    run_lengths = source.run_lengths if per_run else None
-    prepared = prepare_cleaning(source, options, run_lengths, confounds, confound_columns, unmatched_patterns)
-    used = {**options, "confounds": bool(confounds)}
+    options, choice = cleaning or {}, denoising or {}
+    denoised = denoise(source, {**options, **choice}, confounds, confound_columns, unmatched_patterns, sample_masks)
+    firsts = [files[0].path for files in files_by_run(source.runs)]
+    short = check_enough(firsts, denoised.left_out, choice.get("min_volumes"), choice.get("too_few_volumes", "error"))
+    prepared = prepare_cleaning(
+        *(source, options, source.run_lengths if per_run else None, denoised.tables, confound_columns),
+        left_out=denoised.left_out,
+    )
+    remarks = filter_remarks(prepared)
+    used = {**options, "confounds": bool(denoised.tables), "strategy": choice.get("strategy"), "masks": masks}
     if placed:
         n_regions = len(read_regions(placed[0]))
     else:
@@ -130,14 +155,21 @@ def extract_timeseries(
             missing_orientation=missing_orientation,
         )
     check_grid(on_grid, source.grid, atlas)
+    mask = read_brain_masks(masks, source) if masks else None
+    if mask is not None:
+        on_grid = restrict(on_grid, mask)
     names = [region.name for region in on_grid.regions]
     made_with = {
         **{name: value for name, value in options.items() if not name.startswith("t_r")},
         # What was said of this image alone is none of the configuration.
         "t_r": None if options.get("t_r_source") else options.get("t_r"),
-        "confounds": list(map(str, confounds)),
+        **{name: value for name, value in choice.items() if name not in ("min_volumes", "too_few_volumes")},
+        "confounds": [str(table.path) for table in denoised.tables],
         "confound_columns": list(confound_columns) if confound_columns else None,
         "per_run": per_run,
+        "sample_masks": list(sample_masks),
+        "masks": list(map(str, masks)),
+        "min_coverage": min_coverage,
     }
     remove_others(out, source, on_grid.regions, made_with, prepared.t_r)
     with ExitStack() as stack:
@@ -158,15 +190,24 @@ def extract_timeseries(
             statistics,
             prepared.smoothing_fwhm,
             voxels,
-            prepared.part_lengths(source.n_volumes),
+            prepared.parts(source.n_volumes),
+            mask,
         )
         inputs.check()
     tell_oddities(found, on_grid.regions, prepared)
     write_coverage(found.coverage, names, Path(f"{out}_stat-coverage_bold.tsv"))
+    low, volumes = found.coverage < min_coverage, None
+    more: dict[str, Any] = {"MeanFramewiseDisplacement": denoised.displacement}
+    if min_coverage:
+        more["RegionsLowCoverage"] = [name for name, is_low in zip(names, low, strict=True) if is_low]
+    if may_leave_out(choice, sample_masks):
+        volumes = prepared.kept_volumes(source.n_volumes)
+        more |= describe_left_out(denoised, short)
     for statistic in statistics:
         signals = clean(found.signals.pop(statistic), on_grid.wanted, prepared)
-        write_signals(signals, names, Path(f"{out}_stat-{statistic}_timeseries.tsv"))
-        sidecar = describe(source, on_grid, found, statistic, made_with, prepared, predicted, begin)
+        signals[:, low] = np.nan
+        write_signals(signals, names, Path(f"{out}_stat-{statistic}_timeseries.tsv"), volumes)
+        sidecar = describe(source, on_grid, found, statistic, made_with, prepared, predicted, begin, remarks, more)
         sidecar["DataType"] = str(signals.dtype)  # whose digits the table has
         write_sidecar(sidecar, Path(f"{out}_stat-{statistic}_timeseries.json"))
     logger.info("%d region(s), %d volume(s) of %d run(s).", len(names), source.n_volumes, len(source.runs))
@@ -205,9 +246,11 @@ def parse_arguments() -> dict:
     )
     add_cleaning_options(parser)
     add_confound_columns_option(parser)
+    add_denoising_options(parser)
+    add_mask_options(parser)
     add_memory_option(parser)
     add_log_option(parser)
-    return take_cleaning(parser, vars(parser.parse_args()))
+    return take_denoising(take_cleaning(parser, parse(parser)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,10 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's libra
 from roistream.command_line import add_log_option
 from roistream.images.files import open_stream
 from roistream.outputs import whole_file
+from roistream.paths import reading
 from roistream.reporting import reporting
 from roistream.samples import adhd
 from roistream.samples.cache import alone_in, check_sum
-from roistream.samples.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
+from roistream.samples.downloads import cache_folder, checking, fetching, finding_damage, place_link
 
 logger = logging.getLogger("roistream")
 
@@ -127,15 +129,11 @@ def read_to_end(path: Path) -> int:
         It is no 4D image, is damaged, or has not the amount of data that its header says.
     """
     size = 0
-    try:
-        image = nib.load(path)
+    with finding_damage(path):
+        image: Any = nib.load(path)
         with open_stream(path) as stream:
             while chunk := stream.read(2**20):
                 size += len(chunk)
-    except EOFError:
-        raise ValueError("is cut off before its end") from None
-    except UNREADABLE as error:
-        raise ValueError(f"is damaged or no image ({error})") from error
     if image.ndim != 4:
         raise ValueError(f"is {image.ndim}D instead of 4D")
     expected = image.dataobj.offset + np.prod(image.shape, dtype=np.int64) * image.get_data_dtype().itemsize
@@ -147,7 +145,8 @@ def read_to_end(path: Path) -> int:
 def check_regressors(path: Path, n_volumes: int) -> None:
     """Raise a ValueError if a table of regressors is none, or has not one row for each volume."""
     try:
-        n_rows = len(pd.read_csv(path, sep="\t"))
+        with reading(path):
+            n_rows = len(pd.read_csv(path, sep="\t"))
     except ValueError as error:
         raise ValueError(f"is no tab-separated table ({error})") from error
     if n_rows != n_volumes:
@@ -165,7 +164,8 @@ def read_phenotypes(path: Path) -> pd.DataFrame:
         It is no such table.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        with reading(path):
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:
         raise ValueError(f"is no comma-separated table ({error})") from error
     if "Subject" not in table:
@@ -174,8 +174,13 @@ def read_phenotypes(path: Path) -> pd.DataFrame:
     table["Subject"] = table["Subject"].str.strip().str.zfill(n_digits)
     # The first column is a row number without a name.
     named = [column for column in table if not column.startswith("Unnamed: ")]
-    if twice := table["Subject"][table["Subject"].duplicated() & ~table[named].duplicated()].unique().tolist():
-        logger.warning("%s has several rows that differ for %s; the first of each is used.", path, ", ".join(twice))
+    for row in table.index[table["Subject"].duplicated() & ~table[named].duplicated()]:
+        logger.warning(
+            "%s, line %d: subject %s has had another row, which differs; the first is used.",
+            path,
+            row + 2,
+            table["Subject"][row],
+        )
     return table[named].drop_duplicates("Subject").set_index("Subject")
 
 

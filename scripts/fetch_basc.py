@@ -4,6 +4,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's libra
 from roistream.command_line import add_log_option
 from roistream.reporting import reporting
 from roistream.samples.cache import alone_in, check_sum
-from roistream.samples.downloads import UNREADABLE, cache_folder, checking, fetching, place_link
+from roistream.samples.downloads import cache_folder, checking, fetching, finding_damage, place_link
 
 DATASET = "basc_multiscale_2015"
 RESOLUTIONS = (7, 12, 20, 36, 64, 122, 197, 325, 444)
@@ -57,13 +58,9 @@ def fetch_basc(atlas: Path, data_dir: str | None, resolution: int) -> None:
 
 def check_labels(path: Path, n_labels: int) -> None:
     """Raise a ValueError if an image is not readable, not 3D, or does not hold exactly the labels 1 to `n_labels`."""
-    try:
-        image = nib.load(path)
+    with finding_damage(path):
+        image: Any = nib.load(path)
         labels = np.unique(np.asanyarray(image.dataobj))
-    except EOFError:
-        raise ValueError("is cut off before its end") from None
-    except (*UNREADABLE, ValueError) as error:
-        raise ValueError(f"is damaged or no image ({error})") from error
     if image.ndim != 3:
         raise ValueError(f"is {image.ndim}D instead of 3D")
     if not np.array_equal(labels, np.arange(n_labels + 1)):

@@ -13,7 +13,7 @@ import logging
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
@@ -35,6 +35,7 @@ def list_bids_runs(
     filters: Mapping[str, Sequence[str]] | None = None,
     concatenate: Collection[str] = (),
     with_confounds: bool = True,
+    with_masks: bool = True,
 ) -> None:
     """Write the runs table of a BIDS dataset.
 
@@ -43,9 +44,9 @@ def list_bids_runs(
     dataset : path
         A raw dataset, or a folder of derivatives with fMRIPrep's file names; a ``dataset_description.json`` is not needed.
     out : path, optional
-        TSV to write: ``image``, ``run`` and, where there are any, ``confounds`` and ``t_r``, from the JSON sidecars. Paths are
-        relative to the table if the dataset lies below the table's folder, else absolute. By default stdout, with absolute
-        paths.
+        TSV to write: ``image``, ``run`` and, where there are any, ``confounds``, ``mask`` (the run's ``desc-brain_mask``) and
+        ``t_r``, from the JSON sidecars. Paths are relative to the table if the dataset lies below the table's folder, else
+        absolute. By default stdout, with absolute paths.
     filters : mapping, optional
         The values wanted of an entity, with or without its prefix; ``none`` stands for files without the entity.
     concatenate : collection of str
@@ -53,18 +54,21 @@ def list_bids_runs(
         one image, in the natural order of these entities.
     with_confounds : bool
         Give each run its table of confounds, if the dataset has such tables.
+    with_masks : bool
+        Give each run its brain mask, where there is one.
 
     Raises
     ------
     UserError
         There are no such files, a filter matches nothing, versions would be mixed, or a run's confounds are not clear.
     """
-    runs = find_bids_runs(dataset, filters, concatenate, with_confounds)
+    runs = find_bids_runs(dataset, filters, concatenate, with_confounds, with_masks)
     folder = out and absolute(out).parent
-    columns = {
+    columns: dict[str, list[Any]] = {
         "image": [run.image for run in runs],
         "run": [locate(run.path, folder) for run in runs],
         "confounds": [run.confounds and locate(run.confounds, folder) for run in runs],
+        "mask": [run.mask and locate(run.mask, folder) for run in runs],
         "t_r": [time.seconds for time in find_times([run.path for run in runs])],
     }
     columns = {name: values for name, values in columns.items() if any(values)}
@@ -130,6 +134,12 @@ def parse_arguments() -> dict:
     )
     parser.add_argument(
         "--no-confounds", dest="with_confounds", action="store_false", help="leave out the tables of confounds"
+    )
+    parser.add_argument(
+        "--no-masks",
+        dest="with_masks",
+        action="store_false",
+        help="leave out the brain masks: regions are not restricted",
     )
     filters = parser.add_argument_group("filters", f"the values wanted; '{NO_VALUE}' for files without the entity")
     for entity in (*ACQUISITION, *VERSIONS):

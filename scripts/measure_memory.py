@@ -26,9 +26,9 @@ from roistream.reporting import reporting
 
 logger = logging.getLogger("roistream")
 
-HINTS = {
+HINTS: dict[int, str] = {
     signal.SIGKILL: "; signal 9 usually is the out-of-memory killer",
-    signal.SIGBUS: "; a file that it had mapped has become shorter, or no room was left in /dev/shm or on a disk",
+    signal.SIGBUS: "; a file that it had mapped is shorter now or cannot be read, or no room was left in /dev/shm or on a disk",
 }
 """What a signal usually means, for the reader."""
 

@@ -14,15 +14,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
 
-from roistream.command_line import add_log_option
+from roistream.command_line import add_log_option, parse
 from roistream.figures.study import write_study_figure
 from roistream.outputs import whole_file
 from roistream.regions.coverage import Region, read_regions
 from roistream.reporting import reporting
 from roistream.study.derivatives import IGNORED, dataset_description, image_folder, image_prefix, image_stem
-from roistream.study.leftovers import remove_matrices, remove_records
-from roistream.study.measures import ESTIMATORS, MEASURES, matrix_name
-from roistream.study.summary import remove_outdated, summarise_image, write_study
+from roistream.study.leftovers import remove_matrices, remove_parquet, remove_records
+from roistream.study.matrices import ESTIMATORS, MEASURES, matrix_name
+from roistream.study.summary import WITH_RESULTS, remove_outdated, summarise_image, write_study
 from roistream.study.tables import folder_of_runs, list_images
 
 LOGS = Path("logs/extract_timeseries")
@@ -46,6 +46,7 @@ def summarise_study(
     estimator: str = "ledoit_wolf",
     fisher_z: bool = False,
     records: Path | None = None,
+    parquet: bool = False,
 ) -> None:
     """Write ``study.tsv``, ``study.png`` and what makes the folder a BIDS dataset; remove what is outdated.
 
@@ -73,6 +74,8 @@ def summarise_study(
         The matrices that are asked for, see connect_regions.py; others are removed.
     records : path, optional
         The folder of the records of connect_regions.py; those of which a file is missing are removed.
+    parquet : bool
+        Keep what write_parquet.py has written.
 
     Raises
     ------
@@ -80,13 +83,13 @@ def summarise_study(
         A sidecar or a table cannot be read.
     """
     stems = [image_stem(image) for image in (list_images(runs_table) if runs_table else images)]
-    root, pending = study.parent.parent, set(pending)
+    root, awaited = study.parent.parent, set(pending)
     rows = [
         summarise_image(
             image,
             root / f"{image_prefix(image, atlas_name)}_stat-{statistic}_timeseries.json",
             logs / image_folder(image) / f"{image}.log",
-            image in pending,
+            image in awaited,
         )
         for image in stems
     ]
@@ -94,6 +97,7 @@ def summarise_study(
     remove_matrices(study, atlas_name, [matrix_name(kind, fisher_z) for kind in kinds], ESTIMATORS[estimator])
     if records:
         remove_records(records, study)
+    remove_parquet(study, parquet, parquet and bool(kinds))
     with (
         whole_file(study / "study.tsv") as table,
         whole_file(study / "study.png") as figure,
@@ -107,7 +111,7 @@ def summarise_study(
         found = source or (folder_of_runs(runs_table) if runs_table else None)
         description.write_text(json.dumps(dataset_description([found] if found else []), indent=2) + "\n", "utf-8")
         ignored.write_text("\n".join(IGNORED) + "\n", "utf-8")
-    missing = [row for row in rows if row.status != "done"]
+    missing = [row for row in rows if row.status not in WITH_RESULTS]
     for row in missing[:MOST_LINES]:
         logger.warning("%s has no results: %s.", row.image, row.reason.rstrip("."))
     if len(missing) > MOST_LINES:
@@ -152,9 +156,10 @@ def parse_arguments() -> dict:
     )
     parser.add_argument("--estimator", choices=ESTIMATORS, default="ledoit_wolf", help="what they are estimated by")
     parser.add_argument("--fisher-z", action="store_true", help="they are Fisher's z")
+    parser.add_argument("--parquet", action="store_true", help="keep the Parquet files (default: remove them)")
     parser.add_argument("--records", type=Path, help="folder of the records of connect_regions.py")
     add_log_option(parser)
-    return vars(parser.parse_args())
+    return parse(parser)
 
 
 if __name__ == "__main__":

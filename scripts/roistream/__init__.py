@@ -1,7 +1,13 @@
 """Region time series from fMRI images that are too long to load.
 
-The library under the workflow's scripts. It knows images, masks, runs and memory; it knows nothing of Snakemake.
-nilearn's maskers in flat memory are in `roistream.maskers`.
+nilearn's maskers in flat memory are in `roistream.maskers`. Here is what they, and the workflow's scripts, are made of:
+
+- `inspect`, `open_series`: what the header of an image says; several files as one image.
+- `read_blocks`, `write_image`: the values of an image, some volumes at a time.
+- `predict_peak_mib`, `measure`: the peak memory of an extraction, and of any command.
+- `UserError`: a mistake in the input, in one sentence.
+
+Nothing here knows of Snakemake.
 """
 
 __version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""The command `roistream`: some of the scripts, each as a subcommand."""
+"""The command `roistream`: a BIDS App, and some of the scripts as subcommands."""
 
 import runpy
 import sys
@@ -10,28 +10,37 @@ SCRIPTS = {
     "measure": ("measure_memory", "run any command and record the memory of its process tree"),
     "list-runs": ("list_bids_runs", "list the runs of a BIDS dataset as a runs table"),
 }
-USAGE = "usage: roistream COMMAND …\n\n" + "".join(f"  {name:<12}{does}\n" for name, (_, does) in SCRIPTS.items())
+BIDS_APP = "run_bids_app"
+LEVELS = {"participant", "group"}
+USAGE = "usage: roistream BIDS_DIR OUTPUT_DIR participant …\n       roistream COMMAND …\n\n"
+USAGE += "".join(f"  {name:<12}{does}\n" for name, (_, does) in SCRIPTS.items())
 
 
 def main() -> None:
-    """Run the script that belongs to the subcommand, as if it had been started itself."""
+    """Run the script that belongs to the subcommand, or the BIDS App, as if it had been started itself."""
     from roistream import __version__
 
     given = sys.argv[1:2]
     if given in ([], ["-h"], ["--help"]):
-        print(f"{USAGE}\nroistream COMMAND --help tells more.")
+        print(f"{USAGE}\nroistream COMMAND --help and roistream participant --help tell more.")
     elif given == ["--version"]:
         print(f"roistream {__version__}")
-    elif given[0] not in SCRIPTS:
-        sys.exit(f"{USAGE}\nroistream: {given[0]!r} is none of these commands.")
-    else:
+    elif given[0] in SCRIPTS:
         sys.argv[:2] = [f"roistream {given[0]}"]
-        runpy.run_module(module_of(SCRIPTS[given[0]][0]), run_name="__main__")
+        run(SCRIPTS[given[0]][0])
+    elif LEVELS & set(sys.argv):
+        sys.argv[0] = "roistream"
+        run(BIDS_APP)
+    else:
+        sys.exit(f"{USAGE}\nroistream: {given[0]!r} is none of these commands.")
 
 
-def module_of(script: str) -> str:
-    """Name a script as a module: in an installed package it has come along, in a checkout it lies beside the package."""
-    return f"roistream.programs.{script}" if (Path(__file__).parent / "programs").is_dir() else script
+def run(script: str) -> None:
+    """Run a script: in an installed package the workflow has come along with all of them, in a checkout it is around."""
+    package = Path(__file__).resolve().parent
+    installed = package / "project" / "scripts"
+    sys.path.insert(0, str(installed if installed.is_dir() else package.parent))
+    runpy.run_module(script, run_name="__main__")
 
 
 if __name__ == "__main__":

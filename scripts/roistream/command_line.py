@@ -1,9 +1,18 @@
 """Options that several programs share, and how to word options for them."""
 
 import argparse
+import hashlib
+import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from roistream.outputs import whole_file
+from roistream.paths import why_unreadable
+
+LONGEST_BYTES = 2**15
+"""Of one list of options; a command has several, and other words beside them."""
 
 
 def options_of(options: Mapping[str, object]) -> str:
@@ -20,7 +29,38 @@ def options_of(options: Mapping[str, object]) -> str:
     str
         The words, each quoted for a POSIX shell, with a blank between them.
     """
-    words = []
+    return shlex.join(words_of(options))
+
+
+def options_within_limits(options: Mapping[str, object], folder: str | Path) -> str:
+    """Word options as `options_of`, by a file if they are too long for a command: the system takes 128 KiB in one piece.
+
+    Parameters
+    ----------
+    options : mapping
+        See `options_of`; a few thousand volumes are many paths.
+    folder : path
+        Where the file is to lie. It is named after its content, so that the same options are the same words.
+
+    Returns
+    -------
+    str
+        What a program understands that reads its command line by `parse`.
+    """
+    words = words_of(options)
+    text = "".join(f"{word}\n" for word in words)
+    if len(os.fsencode(text)) < LONGEST_BYTES or text.count("\n") > len(words):
+        return shlex.join(words)
+    file = Path(folder, f"{hashlib.sha256(os.fsencode(text)).hexdigest()[:16]}.txt")
+    if not file.exists():
+        with whole_file(file) as partial:
+            partial.write_bytes(os.fsencode(text))
+    return shlex.join(["--arguments", str(file)])
+
+
+def words_of(options: Mapping[str, object]) -> list[str]:
+    """List the words of `options_of`."""
+    words: list[str] = []
     for name, value in options.items():
         option = "--" + name.replace("_", "-")
         if value is None:
@@ -33,7 +73,24 @@ def options_of(options: Mapping[str, object]) -> str:
             words += [f"{option}={inner}" for inner in values]
         elif values:
             words += [option, *map(str, values)]
-    return shlex.join(words)
+    return words
+
+
+def parse(parser: argparse.ArgumentParser) -> dict:
+    """Parse the command line, in which ``--arguments FILE`` stands for the lines of a file, each an argument."""
+    parser.add_argument("--arguments", metavar="FILE", help="file with more arguments, each in a line of its own")
+    words: list[str] = []
+    for word in sys.argv[1:]:
+        if words[-1:] != ["--arguments"]:
+            words.append(word)
+            continue
+        try:
+            words[-1:] = os.fsdecode(Path(word).read_bytes()).removesuffix("\n").split("\n")
+        except OSError as error:
+            parser.error(f"argument --arguments: {why_unreadable(Path(word), error)}")
+    arguments = vars(parser.parse_args(words))
+    del arguments["arguments"]
+    return arguments
 
 
 def add_log_option(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ class UserError(Exception):
 
     Examples
     --------
-    >>> from roistream import inspect
+    >>> from roistream import UserError, inspect
     >>> try:
     ...     inspect("nowhere.nii.gz")
     ... except UserError as error:

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from roistream.command_line import positive
+from roistream.command_line import parse, positive
 
 CLEANING_OPTIONS = (
     "smoothing_fwhm",
@@ -115,7 +117,7 @@ def add_region_options(parser: argparse.ArgumentParser) -> None:
 
 def parse_extraction_options(parser: argparse.ArgumentParser) -> dict:
     """Parse the command line and check those options; the cleaning options are put into one entry, ``cleaning``."""
-    arguments = vars(parser.parse_args())
+    arguments = parse(parser)
     if arguments["atlas"] and not arguments["regions"]:
         parser.error("argument --atlas: give --regions as well, the table of the labels to extract")
     return take_cleaning(parser, arguments)
@@ -134,10 +136,10 @@ def take_cleaning(parser: argparse.ArgumentParser, arguments: dict) -> dict:
 
 def parse_regions(text: str) -> int | str | list[int]:
     """Read the config key ``regions`` from the command line, where it is spelt as in the config."""
-    try:
-        regions = "all" if text == "all" else json.loads(text)
-    except ValueError:
-        regions = None
+    regions: Any = text
+    if text != "all":
+        with suppress(ValueError):
+            regions = json.loads(text)
     listed = regions if isinstance(regions, list) else [regions]
     if regions != "all" and (not listed or any(type(number) is not int or number < 1 for number in listed)):
         raise argparse.ArgumentTypeError(f"{text!r} is none of 'all', a number such as 6, and labels such as '[3, 9]'")

@@ -1,11 +1,13 @@
 """Outputs appear whole or not at all, and what is outdated goes."""
 
+import json
 import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from roistream.errors import UserError
 from roistream.faults import FULL
@@ -51,6 +53,12 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno in FULL and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def as_json(content: Any) -> str:
+    """Word content as JSON in UTF-8; bytes of file names that are none, as of older systems, are escaped."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def check_writable(folders: Iterable[str | Path]) -> None:

@@ -8,8 +8,8 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Hashable
-from contextlib import suppress
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from roistream.errors import UserError
@@ -62,6 +62,15 @@ def check_file(path: str | Path, what: str = "") -> None:
                     raise UserError(f"{what}{shown(path)} is not the content but a pointer of {origin}.")
     except (OSError, ValueError) as error:
         raise UserError(f"{what}{why_unreadable(path, error)}") from error
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn an error of the system while a file is read, which often does not name it, into a sentence that does."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(why_unreadable(Path(path), error)) from error
 
 
 def why_unreadable(path: Path, error: Exception) -> str:

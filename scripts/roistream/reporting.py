@@ -58,7 +58,7 @@ def reporting(log_file: str | Path | None = None) -> Iterator[None]:
     try:
         if log_file is not None:
             Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-            add(LogFile(log_file, mode="w", encoding="utf-8"))
+            add(LogFile(log_file, mode="w", encoding="utf-8", errors="backslashreplace"))
         with ending_with_starter():
             yield
     except UserError as error:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roistream.errors import UserError
+from roistream.paths import why_unreadable
 
 SEPARATORS = ("\t", ";", ",", " ")
 """In the order in which they are tried; a blank stands for any number of blanks."""
@@ -126,7 +127,7 @@ def read_text(path: Path, title: str, advice: str) -> str:
     except IsADirectoryError:
         raise unreadable(title, "it is a folder") from None
     except OSError as error:
-        raise unreadable(title, error.strerror or str(error)) from error
+        raise UserError(f"{title.removesuffix(str(path))}{why_unreadable(path, error)}") from error
     for beginning, decompress in DECOMPRESSORS.items():
         if content.startswith(beginning):
             try:

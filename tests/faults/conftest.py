@@ -2,14 +2,13 @@
 
 import pytest
 
-from faults.extractions import METHODS, QUICK, command_of, is_finished, results, save_inputs
+from faults.extractions import QUICK, command_of, is_finished, results, save_inputs
 from faults.machine import machine
 
 
-def by_method(methods=METHODS, quick=QUICK):
-    """Parametrize a test over methods; those that are not tried each time are slow tests."""
-    marked = [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in methods]
-    return pytest.mark.parametrize("method", marked)
+def by_method(quick=QUICK, slow=()):
+    """Parametrize a test over methods; of the `slow` ones it is a slow test."""
+    return pytest.mark.parametrize("method", [*quick, *(pytest.param(name, marks=pytest.mark.slow) for name in slow)])
 
 
 @pytest.fixture

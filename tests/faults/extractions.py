@@ -24,7 +24,8 @@ STUDY = ["timeseries", "voxels"]
 METHODS = [*STRATEGIES, *STUDY]
 
 QUICK = ["stream", "numpy_in_memory", "shared_memory", "mmap", *STUDY]
-"""Methods that are tried each time; the others, which share their code or take long to import, are slow tests."""
+"""Methods that are tried each time. The others share their code, or import nilearn for many seconds in each process; they are
+among the slow tests where they can differ."""
 
 
 @dataclass(frozen=True)

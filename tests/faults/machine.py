@@ -71,6 +71,24 @@ class Machine:
         Path(path).mkdir(parents=True, exist_ok=True)
         self.mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", path)
 
+    def failing_disk(self, path, *files):
+        """Mount a disk with files of which the second halves cannot be read: the device ends before them."""
+        if not shutil.which("mkfs.ext4"):
+            pytest.skip("mkfs.ext4 (e2fsprogs) is missing")
+        path.mkdir(parents=True)
+        device = path.with_name(f"{path.name}.img")
+        with device.open("wb") as stream:
+            stream.truncate(2**20 * (4 + 2 * sum(file.stat().st_size for file in files) // 2**20))
+        subprocess.run(["mkfs.ext4", "-q", "-b", "1024", "-O", "^has_journal", device], check=True)
+        self.mount("-o", "loop", device, path)
+        for step in (["cp", *files, path], ["umount", path]):
+            done = self.run(step, "/")
+            assert done.status == 0, done.output
+        written = device.read_bytes()
+        halves = [written.index(content[len(content) // 2 :][:512]) for content in map(Path.read_bytes, files)]
+        self.mount("-o", "loop,ro", device, path)
+        os.truncate(device, min(halves) // 1024 * 1024)
+
     def enlarge(self, path, size):
         """Give a disk another size."""
         self.mount("-o", f"remount,size={size}", path)
@@ -84,6 +102,12 @@ class Machine:
     def seen(self, path):
         """Give the path by which the test sees what a process in here sees as `path`."""
         return Path(f"/proc/{self.holder.pid}/root{path}")
+
+    def copy(self, path, target):
+        """Copy a folder of a disk to where the test sees it, files in the place of links: those lead to paths in here."""
+        done = self.run(["cp", "--recursive", "--dereference", path, target])
+        assert done.status == 0, done.output
+        return target
 
     def left(self):
         """List what lies in /dev/shm and among the temporary files."""

@@ -9,14 +9,7 @@ import shutil
 import pytest
 
 from faults.conftest import by_method
-from faults.extractions import (
-    METHODS,
-    QUICK,
-    STUDY,
-    assert_nothing_looks_finished,
-    assert_undisturbed,
-    command_of,
-)
+from faults.extractions import assert_nothing_looks_finished, assert_undisturbed, command_of
 
 REMEDIES = ("run again", "make room", "work in another folder", "enlarge it", "make it writable")
 
@@ -37,27 +30,10 @@ def assert_clean(place):
     assert place.left() == []
 
 
-@by_method()
-@pytest.mark.parametrize("share", [0, 0.5])
-def test_a_full_disk(place, inputs, undisturbed, tmp_path, method, share):
-    """From a disk of one page to one on which half of the results have room."""
+@by_method(slow=["nifti_masker_in_memory", "numpy_path"])
+def test_disk_after_disk(place, inputs, undisturbed, tmp_path, method):
+    """A folder that not even root can write to, a disk of one page, one with room for half of the results; then a large one."""
     expected = undisturbed(method)
-    size_kib = max(4, int(share * sum(map(len, expected.values())) / 1024))
-    out = tmp_path / "out"
-    place.disk(out, f"{size_kib}k")
-    ended = place.run(command_of(method, inputs, out))
-    assert_told(ended, "No space is left on the disk of", str(out))
-    assert_nothing_looks_finished(method, place.seen(out), expected)
-    assert_clean(place)
-    place.enlarge(out, "64m")
-    ended = place.run(command_of(method, inputs, out))
-    assert ended.status == 0, ended.output
-    assert_undisturbed(method, place.seen(out), expected)
-
-
-@by_method()
-def test_a_folder_that_cannot_be_written(place, inputs, undisturbed, tmp_path, method):
-    """A file system that is read-only stops root, too; results that are there already stay what they are."""
     out = tmp_path / "out"
     out.mkdir()
     place.read_only(out)
@@ -65,18 +41,26 @@ def test_a_folder_that_cannot_be_written(place, inputs, undisturbed, tmp_path, m
     assert_told(ended, "read-only", str(out))
     assert list(out.iterdir()) == []
     assert_clean(place)
-    place.read_only(out, False)
+    place.disk(out, "4k")
+    for size_kib in (4, max(4, sum(map(len, expected.values())) // 2048)):
+        place.enlarge(out, f"{size_kib}k")
+        ended = place.run(command_of(method, inputs, out))
+        assert_told(ended, "No space is left on the disk of", str(out))
+        assert_nothing_looks_finished(method, place.seen(out), expected)
+        assert_clean(place)
+    place.enlarge(out, "64m")
     ended = place.run(command_of(method, inputs, out))
     assert ended.status == 0, ended.output
-    assert_undisturbed(method, out, undisturbed(method))
+    assert_undisturbed(method, place.seen(out), expected)
 
 
-SHARING = [method for method in METHODS if method not in ("stream", *STUDY)]
-"""Methods with workers, which need semaphores in /dev/shm; some put the image there or among the temporary files."""
+LARGE = ["nifti_masker_in_memory", "numpy_in_memory"]
+"""Methods that lay down the image for their workers: in /dev/shm, or among the temporary files where that is small."""
 
 
-@by_method(SHARING)
+@by_method(["numpy_in_memory", "shared_memory", "mmap"], slow=["nifti_masker_in_memory", "numpy_path"])
 def test_no_room_in_shared_memory(place, inputs, undisturbed, tmp_path, method):
+    """Workers need semaphores there; and some methods put the image there, or among the temporary files, which are full, too."""
     out = tmp_path / "out"
     out.mkdir()
     place.disk("/dev/shm", "4k")
@@ -88,34 +72,23 @@ def test_no_room_in_shared_memory(place, inputs, undisturbed, tmp_path, method):
     assert place.left() == [filler]
     assert place.wait_until_empty() == []
     filler.unlink()
-    place.enlarge("/dev/shm", "64m")
-    ended = place.run(command_of(method, inputs, out))
-    assert ended.status == 0, ended.output
-    assert_undisturbed(method, out, undisturbed(method))
-
-
-LARGE = ["nifti_masker_in_memory", "numpy_in_memory"]
-"""Methods that lay down the image for their workers: in /dev/shm, or among the temporary files where that is small."""
-
-
-@by_method(LARGE)
-def test_temporary_files_that_do_not_fit(place, inputs, undisturbed, tmp_path, method):
-    out = tmp_path / "out"
-    out.mkdir()
-    place.disk("/dev/shm", "500k")
-    place.disk(place.temporary, "1m")
-    ended = place.run(command_of(method, inputs, out))
-    assert_told(ended, "No space is left", str(place.temporary), "TMPDIR")
-    assert_nothing_looks_finished(method, out, undisturbed(method))
-    assert_clean(place)
-    place.enlarge(place.temporary, "64m")
+    if method in LARGE:
+        place.enlarge("/dev/shm", "500k")
+        place.disk(place.temporary, "1m")
+        ended = place.run(command_of(method, inputs, out))
+        assert_told(ended, "No space is left", str(place.temporary), "TMPDIR")
+        assert_nothing_looks_finished(method, out, undisturbed(method))
+        assert_clean(place)
+        place.enlarge(place.temporary, "64m")
+    else:
+        place.enlarge("/dev/shm", "64m")
     ended = place.run(command_of(method, inputs, out))
     assert ended.status == 0, ended.output
     assert_undisturbed(method, out, undisturbed(method))
     assert_clean(place)
 
 
-@by_method(["stream", "timeseries", "numpy_in_memory", "nifti_masker_path"])
+@by_method(["stream", "timeseries", "numpy_in_memory"])
 @pytest.mark.parametrize("how", ["missing", "full", "read-only"])
 def test_no_place_for_temporary_files(place, inputs, undisturbed, tmp_path, method, how):
     """Nobody needs one but those of `LARGE`, and they only where /dev/shm is small."""
@@ -151,7 +124,3 @@ def test_two_jobs_fill_shared_memory_at_once(place, inputs, undisturbed, tmp_pat
         else:
             assert_undisturbed("shared_memory", out, undisturbed("shared_memory"))
     assert_clean(place)
-
-
-def test_those_tried_each_time_are_methods():
-    assert set(QUICK) <= set(METHODS)

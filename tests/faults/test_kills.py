@@ -1,6 +1,6 @@
 """SIGKILL at random moments, to every kind of process of every way to extract.
 
-`ROISTREAM_TRIALS` says how many (50), `ROISTREAM_SEED` which moments; the seed is printed, and with it each trial.
+`ROISTREAM_TRIALS` says how many (one for each way), `ROISTREAM_SEED` which moments; the seed is printed, and with it each trial.
 """
 
 import os
@@ -16,7 +16,7 @@ from faults.kills import run_and_kill, seed_of
 LOST_WORKER = re.compile(r"-+\nLokyProcess-\d+ failed with traceback:.*?Error: [^\n]*\n", re.DOTALL)
 """What joblib's workers say that were just starting when their parent was killed."""
 
-TRIALS = int(os.environ.get("ROISTREAM_TRIALS", "50"))
+TRIALS = int(os.environ.get("ROISTREAM_TRIALS", len(METHODS)))
 
 
 def assert_trial(place, inputs, out, method, expected, rng, duration_s):

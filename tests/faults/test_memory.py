@@ -1,9 +1,7 @@
 """Memory that runs out for real, in a control group with a limit, for every way to extract."""
 
-import pytest
-
 from faults.conftest import by_method
-from faults.extractions import METHODS, STUDY, assert_nothing_looks_finished, assert_undisturbed, command_of
+from faults.extractions import STUDY, assert_nothing_looks_finished, assert_undisturbed, command_of
 from faults.machine import memory_limit
 
 JOIN = ["sh", "-c", 'echo 0 > "$0" && exec "$@"']
@@ -15,7 +13,7 @@ def limited(command, method, group):
     return [*command[:start], *JOIN, str(group), *command[start:]]
 
 
-@by_method(quick=["stream", "shared_memory", "timeseries"])
+@by_method(["stream", "shared_memory", "timeseries"])
 def test_the_kernel_kills_an_extraction(place, inputs, undisturbed, tmp_path, method):
     """It was told that there is too little, and to go on all the same."""
     out = tmp_path / "out"
@@ -35,11 +33,7 @@ def test_the_kernel_kills_an_extraction(place, inputs, undisturbed, tmp_path, me
     assert_undisturbed(method, out, undisturbed(method))
 
 
-WORKERS = [method for method in METHODS if method not in ("stream", *STUDY)]
-
-
-@pytest.mark.slow
-@by_method(WORKERS, quick=WORKERS)
+@by_method([], slow=["nifti_masker_in_memory", "numpy_path", "numpy_in_memory", "shared_memory", "mmap"])
 def test_the_kernel_kills_whom_it_likes(place, inputs, undisturbed, tmp_path, method):
     """With room for the parent, but not for its workers, it may be one of these."""
     out = tmp_path / "out"

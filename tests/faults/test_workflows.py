@@ -11,7 +11,7 @@ from faults.machine import machine, memory_limit
 from faults.workflows import TARGETS, assert_trial, command_for, make_reference, results_of
 from workflow.conftest import assert_no_traceback
 
-TRIALS = int(os.environ.get("ROISTREAM_WORKFLOW_TRIALS", "5"))
+TRIALS = int(os.environ.get("ROISTREAM_WORKFLOW_TRIALS", "2"))
 
 
 EACH = pytest.mark.parametrize("target", [pytest.param("all", marks=pytest.mark.slow), "timeseries"])
@@ -66,8 +66,8 @@ def assert_ends_well(place, folder, expected, *more):
     assert results_of(place.seen(folder)) == expected.results
 
 
-@EACH
-def test_the_working_directory_is_read_only(place, reference, tmp_path, target):
+def test_the_working_directory_is_read_only(place, reference, tmp_path):
+    target = "timeseries"  # who refuses knows nothing of targets
     folder = prepare(reference(target), tmp_path / "work")
     command = command_for(target, folder)
     place.read_only(folder)
@@ -96,17 +96,17 @@ def test_the_disk_is_full(place, reference, tmp_path, target):
     aside = tmp_path / "aside"  # the config lies elsewhere
     command = [str(folder) if word == str(aside) else word for word in command_for(target, aside)]
     ended = place.run(command)
-    assert_stopped(ended, place.seen(folder), reference(target), "no space")
+    assert_stopped(ended, place.copy(folder, tmp_path / "stopped"), reference(target), "no space")
     assert place.left() == []
     place.enlarge(folder, "64m")
     place.run([*command, "--unlock"])
     ended = place.run([*command, "--rerun-incomplete"])
     assert ended.status == 0, ended.output
-    assert results_of(place.seen(folder)) == reference(target).results
+    assert results_of(place.copy(folder, tmp_path / "ended")) == reference(target).results
 
 
-@EACH
-def test_two_runs_in_one_directory(place, reference, tmp_path, target):
+def test_two_runs_in_one_directory(place, reference, tmp_path):
+    target = "timeseries"  # who refuses knows nothing of targets
     folder = prepare(reference(target), tmp_path / "work")
     command = command_for(target, folder)
     both = [place.start(command) for _ in range(2)]

@@ -15,7 +15,8 @@ from nilearn.maskers import NiftiMasker
 from conftest import AFFINE, save_mask, save_run
 from roistream.cleaning import signals as cleaning_module
 from roistream.cleaning.confounds import read_confounds
-from roistream.cleaning.options import Cleaning, prepare_cleaning, shortest_filtered
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.prepare import prepare_cleaning, shortest_filtered
 from roistream.errors import UserError
 from roistream.images.image import inspect
 from roistream.regions.masks import Mask, read_voxels

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from conftest import ROOT
 from roistream.errors import UserError
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY, STRATEGIES
 from roistream.study.configuration import check_cleaning, check_configuration, chosen_strategies, wrong_inputs
 from roistream.study.runs import Run
 
@@ -76,6 +76,11 @@ def test_every_key_has_a_comment_and_a_description(config):
         {"adhd_url": "https://example.org/adhd/"},
         {"cleaning": {"confounds": True, "confound_columns": ["csf", "trans_*"]}},
         {"cleaning": {"confounds": True, "confound_columns": None}},
+        {
+            "cleaning": {"strategy": "compcor", "n_compcor": "all", "demean": False, "min_volumes": None},
+            "min_coverage": 1,
+        },
+        {"cleaning": {"strategy": None, "leave_out_above": {"framewise_displacement": 1, "std_dvars": 1.5}}},
         {"cleaning": {"smoothing_fwhm": 6, "detrend": True, "standardize": "psc", "low_pass": 0.1, "t_r": None}},
     ],
 )
@@ -94,11 +99,13 @@ WRONG = {
     "resolution": [63, 64.0, 0, "64 parcels", None, True],
     "regions": [0, -1, 6.0, [], [0], [1.0], [1, "two"], "some", None, True, {"a": 1}],
     "empty_regions": ["drop", None, True],
+    "min_coverage": [-0.1, 1.1, "half", None, True],
     "missing_orientation": ["warn", None, True],
     "statistics": [[], "mean", ["average"], ["mean", "mean"], None],
     "connectivity": ["correlation", ["pearson"], ["tangent"], ["precision", "precision"], None],
     "covariance_estimator": ["LedoitWolf", None, True],
     "fisher_z": ["z", 1, None],
+    "parquet": ["yes", 1, None],
     "save_voxels": ["yes", 1, None],
     "strategies": [[], "stream", ["stream", "stream"], [1], None],
     "n_jobs": [0, -1, 6.0, "all", None],
@@ -130,6 +137,20 @@ WRONG_CLEANING = {
     "confounds": ["confounds.tsv", None],
     "confound_columns": ["csf", [], ["csf", "csf"], True],
     "per_run": [0, "no way"],
+    "strategy": ["scrub", True],
+    "motion": ["all", False],
+    "wm_csf": ["csf", True],
+    "global_signal": [True, "yes"],
+    "scrub": [-1, 2.5, "five", True],
+    "fd_threshold": [0, "0.5 mm"],
+    "std_dvars_threshold": [-1, [2]],
+    "compcor": ["anat", True],
+    "n_compcor": [0, 2.5, "some", True],
+    "demean": [1, "no way"],
+    "drop_first": [-1, 1.5, "two"],
+    "leave_out_above": [[], 0.5, {"csf": "much"}, {"csf": None}],
+    "min_volumes": [0, 10.5, "half"],
+    "too_few_volumes": ["warn", None],
 }
 
 
@@ -179,7 +200,7 @@ def test_an_unknown_strategy_is_answered_with_the_choices(name, guess):
     text = message(chosen_strategies, ["stream", name])
     assert text.startswith(f"strategy {name!r} is unknown")
     assert guess is None or f"did you mean {guess!r}?" in text
-    assert text.endswith(f"choose from {', '.join(STRATEGIES)}.")
+    assert text.endswith(f"choose from {', '.join(REGISTRY)}.")
 
 
 # Files and keys that go together

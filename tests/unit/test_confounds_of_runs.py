@@ -13,7 +13,8 @@ from nilearn import signal
 
 from conftest import AFFINE, save_mask, save_run
 from roistream.cleaning.confounds import Confounds, read_confounds
-from roistream.cleaning.options import Cleaning, join_confounds, look_at_parts, prepare_cleaning
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.prepare import join_confounds, look_at_parts, prepare_cleaning, split_confounds
 from roistream.cleaning.signals import clean_signals, clean_time_series
 from roistream.errors import UserError
 from roistream.images.image import inspect
@@ -95,7 +96,9 @@ def test_runs_are_cleaned_to_the_bit_as_alone(n_columns, dtype, detrend, high_pa
     ]
     options = {"detrend": detrend, "standardize": standardize, "high_pass": high_pass, "t_r": 2.0}
     cleaning = Cleaning(**options, confounds=join_confounds(tables, True), runs=np.repeat([0, 1], LENGTHS))
-    cleaning = replace(cleaning, removals=look_at_parts(tables, LENGTHS, cleaning))
+    cleaning = replace(
+        cleaning, removals=look_at_parts(tables, LENGTHS, cleaning), run_confounds=split_confounds(tables, LENGTHS)
+    )
     for order, clean in (("C", clean_time_series), ("F", clean_signals)):
         ordered, expected = np.array(values, order=order), []
         for number, table in enumerate(tables):

@@ -15,10 +15,11 @@ from connect_regions import connect_regions
 from extract_timeseries import extract_timeseries
 from roistream.errors import UserError
 from roistream.study.batches import in_batches
-from roistream.study.connectivity import Signals, connect, read_matrix, read_signals
+from roistream.study.connectivity import connect
 from roistream.study.derivatives import image_prefix
 from roistream.study.leftovers import remove_matrices, remove_records
-from roistream.study.measures import MEASURES, matrix_name
+from roistream.study.matrices import MEASURES, matrix_name, read_matrix
+from roistream.study.signals import Signals, read_signals
 from unit.extracted import save_atlas, save_names
 from unit.extracted import save_run as save_image
 

@@ -8,6 +8,7 @@ from roistream import __version__
 from roistream.errors import UserError
 from roistream.study.derivatives import (
     IGNORED,
+    LONGEST_NAME,
     atlas_name,
     check_names,
     dataset_description,
@@ -69,6 +70,15 @@ def test_an_atlas(atlas, name):
 def test_an_atlas_of_which_no_letter_is_left():
     with pytest.raises(UserError, match=r"the atlas 内側\.nii; set the config key 'atlas_name'"):
         atlas_name("内側.nii", 64)
+
+
+def test_the_longest_names_make_files_that_can_be_written():
+    """With what else is in the name of a file, and in that which it has until it is whole."""
+    assert len(atlas_name("a" * LONGEST_NAME, 64)) == LONGEST_NAME
+    with pytest.raises(UserError, match="set the config key 'atlas_name'"):
+        atlas_name("a" * (LONGEST_NAME + 1), 64)
+    longest = f".partial-{'x' * 120}_atlas-{'a' * LONGEST_NAME}_stat-standard_deviation_timeseries"
+    assert len(longest) + len(".json") <= 255
 
 
 def test_description():

@@ -19,8 +19,9 @@ def site_packages(tmp_path_factory):
     pytest.importorskip("setuptools", minversion="77", reason="envs/requirements-dev.txt has a newer setuptools")
     folder = tmp_path_factory.mktemp("installed")
     project = folder / "project"
-    shutil.copytree(ROOT / "scripts", project / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("scripts", "workflow", "envs"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, project)
     build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", build, str(folder)], cwd=project, capture_output=True, text=True)
@@ -54,9 +55,14 @@ def test_what_is_in_it(site_packages):
         for path in (ROOT / "scripts/roistream").rglob("*.py*")
         if "__pycache__" not in path.parts
     }
-    assert (
-        library | {"roistream/py.typed", "roistream/__init__.pyi", "roistream/programs/extract_timeseries.py"} <= files
-    )
+    assert library | {"roistream/py.typed", "roistream/__init__.pyi"} <= files
+    workflow = {
+        "Snakefile",
+        "config.yaml",
+        *map(str, (path.relative_to(ROOT) for path in ROOT.glob("workflow/**/*.smk"))),
+    }
+    programs = {str(path.relative_to(ROOT)) for path in ROOT.glob("scripts/**/*.py") if "__pycache__" not in path.parts}
+    assert {f"roistream/project/{name}" for name in workflow | programs} <= files
     assert not [file for file in files if file.startswith(("tests", "benchmarks", "workflow"))]
     [metadata] = site_packages.glob("*.dist-info/METADATA")
     required = [
@@ -81,6 +87,26 @@ def test_the_command_by_itself(run):
     wrong = run("extract")
     assert wrong.returncode == 1
     assert "'extract' is none of these commands" in wrong.stderr
+
+
+def test_the_bids_app(run, tmp_path):
+    """What it says before Snakemake is started; with it: tests/workflow/test_connectome.py."""
+    assert run("participant", "--help").stdout.startswith("usage: roistream [-h]")
+    (tmp_path / "fmriprep").mkdir()
+    (tmp_path / "other.yaml").write_text("dataset: runs.tsv\n")
+    (tmp_path / "atlas.nii").touch()
+    for options, message in {
+        (): "No atlas is given; add --atlas",
+        ("--config", "absent.yaml"): "absent.yaml is no file",
+        ("--config", "other.yaml"): "take the key 'dataset' out",
+        ("--atlas", "atlas.nii"): "has no files named *_bold.nii",
+    }.items():
+        done = run("fmriprep", "out", "participant", *options)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("ERROR: ")
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert run("fmriprep", "out", "group").returncode == 2
 
 
 def test_an_extraction(run, tmp_path, rng):

@@ -12,7 +12,8 @@ from nilearn.image import resample_to_img
 from nilearn.maskers import NiftiLabelsMasker
 
 from conftest import AFFINE, GRID, save_run
-from roistream.cleaning.options import Cleaning, shortest_filtered
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.prepare import shortest_filtered
 from roistream.cleaning.signals import clean_signals
 from roistream.images.series import open_series
 from roistream.regions.labels import STATISTICS, LabelReduction, locate_regions, signal_dtype

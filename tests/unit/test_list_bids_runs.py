@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import ROOT, save_run
+from conftest import ROOT, save_mask, save_run
 from list_bids_runs import list_bids_runs
 from roistream.errors import UserError
 from roistream.study.runs import read_runs_table
@@ -25,6 +25,8 @@ def make(folder, *names):
         path.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(("_bold.nii", "_bold.nii.gz")):
             save_run(path, np.zeros((2, 2, 2, 3), np.float32))
+        elif name.endswith("_mask.nii.gz"):
+            save_mask(path, [(0, 1, 1)], (2, 2, 2))
         elif name.endswith(".tsv"):
             path.write_text("csf\tdvars\n1\tn/a\n2\t0.5\n3\t0.25\n")
         else:

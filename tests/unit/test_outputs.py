@@ -1,5 +1,6 @@
 """Outputs appear whole or not at all."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from conftest import ROOT
+from conftest import GRID, ROOT, run_script, save_mask, save_run
 from roistream.errors import UserError
 from roistream.outputs import check_writable, whole_file
+from roistream.study.runs import read_run_lengths
 
 
 def listing(folder):
@@ -152,3 +154,54 @@ def test_a_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / "results").touch()
     with pytest.raises(UserError, match="results cannot be written"):
         check_writable([tmp_path, tmp_path / "results"])
+
+
+def test_file_names_that_are_not_in_utf8(tmp_path, rng):
+    """Old data have them; every program that writes their paths somewhere writes what Python reads back."""
+    name = os.fsdecode(b"l\xe4uf.nii.gz")
+    save_run(tmp_path / name, rng.random((*GRID, 12)))
+    save_mask(tmp_path / "m_mask.nii.gz", [(1, 2, 3)])
+    programs = {
+        "out_stat-mean_timeseries.json": [
+            "extract_timeseries.py",
+            "--runs",
+            name,
+            "--atlas",
+            "m_mask.nii.gz",
+            "--out",
+            "out",
+        ],
+        "x/extraction.json": [
+            *("extract_regions.py", "--strategy", "stream", "--image", name),
+            *("--masks", "m_mask.nii.gz", "--out", "x"),
+        ],
+        "runs.tsv": [
+            *("concatenate_runs.py", "--runs", name, name, "--image", "o.nii.gz"),
+            *("--run-lengths", "runs.tsv", "--log", "log"),
+        ],
+    }
+    for made, (script, *arguments) in programs.items():
+        done = run_script(script, *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        content = (tmp_path / made).read_text("utf-8", "surrogateescape")
+        assert name in (content if made == "runs.tsv" else flat(json.loads(content))), made
+    assert read_run_lengths(tmp_path / "runs.tsv") == [12, 12]
+
+
+def flat(content):
+    return [content] if isinstance(content, str) else [x for part in parts(content) for x in flat(part)]
+
+
+def parts(content):
+    return content.values() if isinstance(content, dict) else content if isinstance(content, list) else []
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path, rng):
+    save_run(tmp_path / "run.nii", rng.random((*GRID, 3)))
+    save_mask(tmp_path / "m.nii.gz", [(1, 2, 3)])
+    (tmp_path / "place").write_text("")
+    done = run_script(
+        "extract_timeseries.py", *("--runs", "run.nii", "--atlas", "m.nii.gz", "--out", "place/x"), cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "ERROR: place is a file, where a folder is needed" in done.stderr

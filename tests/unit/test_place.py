@@ -106,6 +106,17 @@ def test_a_quaternion_too_long_by_rounding_is_half_a_turn(kind, excess, told):
     assert bool(found.remarks) == (told or kind is nib.Nifti2Header)
 
 
+@pytest.mark.parametrize(
+    ("units", "told"),
+    [(0, None), (2 | 8, None), (1 | 8, "metres"), (3 | 16, "micrometres"), (5, "the unit 5, which is none")],
+)
+def test_lengths_in_other_units_are_told(units, told):
+    """They are taken as mm, which is what nibabel does, and nearly always true."""
+    found = parsed(header_of(xyzt_units=units))
+    assert np.array_equal(found.affine, AFFINE)
+    assert [told is not None and told in remark for remark in found.remarks] == [True] * (told is not None)
+
+
 def test_a_quaternion_that_is_none_is_refused_where_it_is_needed(tmp_path):
     run = save_run(tmp_path / "run.nii", np.zeros((*GRID, 4), np.int16))
     content = bytearray(run.read_bytes())

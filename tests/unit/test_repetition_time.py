@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from concatenate_runs import concatenate_runs
 from conftest import AFFINE, GRID, ROOT, run_script, save_mask, save_run
 from list_bids_runs import list_bids_runs
-from roistream.cleaning.options import prepare_cleaning
+from roistream.cleaning.prepare import prepare_cleaning
 from roistream.errors import UserError
 from roistream.images.image import inspect
 from roistream.images.repetition_time import LONGEST, SHORTEST, Statement, header_says, settle

@@ -55,7 +55,17 @@ def names(study):
 
 def test_an_image_that_is_done(study):
     row = summarise_image("one", save_results(study, "one"), study / "none.log")
-    assert row == StudyRow("one", "done", 20, 2.5, 2, 1, 0.987654321, 7, 0, 3, 50.1, 48.25, 1.5)
+    assert row == StudyRow(*("one", "done", 20, None, None, 2.5, 2, 1, None, 0.987654321, 7, 0, 3, 50.1, 48.25, 1.5))
+
+
+def test_an_image_that_keeps_too_few_volumes(study):
+    told = {"NumberOfVolumesKept": 5, "MeanFramewiseDisplacement": 0.25, "TooFewVolumes": ["run keeps 5 of 20 volumes"]}
+    sidecar = save_results(study, "one", **told, RegionsLowCoverage=["nan", "b"], Remarks=["odd"])
+    row = summarise_image("one", sidecar, study / "none.log")
+    assert (row.status, row.n_volumes, row.n_volumes_kept, row.mean_framewise_displacement) == ("short", 20, 5, 0.25)
+    assert row.n_regions_low_coverage == 2
+    assert row.remarks == "run keeps 5 of 20 volumes; odd"
+    assert row.seconds == 1.5
 
 
 def test_an_image_that_is_to_be_made_again(study):

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 
 from roistream.cleaning.confounds import read_confounds
 from roistream.errors import UserError
+from roistream.paths import shown
+from roistream.regions.coverage import read_regions
 from roistream.regions.label_names import read_label_names
+from roistream.study.runs import read_run_lengths
 from roistream.study.tables import read_rows
 from roistream.tables import count_rows, read_table
 
@@ -51,7 +55,7 @@ def read(path):
 def message(path):
     with pytest.raises(UserError) as error:
         read(path)
-    assert str(path) in str(error.value)
+    assert shown(path) in str(error.value)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -179,6 +183,17 @@ def test_files_that_are_not_there(tmp_path):
     link.symlink_to(tmp_path / "content")
     assert "content has not been fetched" in message(link)
     assert "too long" in message(tmp_path / ("x" * 300)).lower()
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file that the kernel cannot read")
+def test_an_error_of_the_system_says_nothing_of_the_content(tmp_path):
+    (tmp_path / "table.tsv").symlink_to("/proc/self/mem")
+    text = message(tmp_path / "table.tsv")
+    assert "could not be read: Input/output error" in text
+    assert "save it" not in text
+    for read_other in (read_regions, read_run_lengths):
+        with pytest.raises(UserError, match="could not be read: Input/output error"):
+            read_other(tmp_path / "table.tsv")
 
 
 def test_empty_files(path):

@@ -1,16 +1,21 @@
 """Cleaning leaves nilearn as it is for everybody else, and two threads that clean at once do not disturb each other."""
 
+import gc
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib import util
 
+import nibabel as nib
 import numpy as np
 import pytest
 from nilearn import signal
 
+from conftest import AFFINE, GRID, save_run
 from roistream.cleaning import signals
 from roistream.cleaning.options import Cleaning
+from roistream.maskers import NiftiLabelsMasker, NiftiMasker
+from roistream.maskers import nilearn_internals as internals
 
 OPTIONS = [
     Cleaning(detrend=True, high_pass=0.02, t_r=2.0, standardize="zscore_sample"),
@@ -34,6 +39,30 @@ def test_two_threads_give_the_same_bits_as_one_after_the_other(rng):
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:.*Generation of a mask")
+def test_two_threads_with_maskers_give_the_same_bits_as_one_after_the_other(tmp_path, rng):
+    """The whole way from the file, more than once, so that they are at the same step now and then."""
+    labels = nib.Nifti1Image(rng.integers(0, 5, GRID).astype(np.int32), AFFINE)
+    cleaning = {"detrend": True, "high_pass": 0.02, "t_r": 2.0, "standardize": "zscore_sample", "reports": False}
+    tasks = []
+    for number in range(4):
+        values = (rng.standard_normal((*GRID, 60)) * 50 + 1000).astype(np.float32)
+        run = save_run(tmp_path / f"run-{number}.nii.gz", values)
+        tasks.append((NiftiLabelsMasker(labels, smoothing_fwhm=5, **cleaning), run))
+        tasks.append((NiftiMasker(labels, **cleaning), run))
+    expected = [masker.fit_transform(run) for masker, run in tasks]
+    together = threading.Barrier(2)
+
+    def extract(task):
+        masker, run = task
+        together.wait(60)
+        return masker.fit_transform(run)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(extract, tasks))
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_nilearn_stays_as_it_is_while_somebody_cleans(rng, monkeypatch):
     """Whoever filters in another thread meanwhile gets nilearn's own function."""
     before, seen = vars(signal).copy(), []
@@ -48,6 +77,17 @@ def test_nilearn_stays_as_it_is_while_somebody_cleans(rng, monkeypatch):
     signals.clean_time_series(rng.standard_normal((120, 5)), OPTIONS[0])
     assert seen
     assert all(seen)
+
+
+def test_the_garbage_collector_is_left_as_it_was():
+    """nilearn forces collections again and again; what there is already is frozen meanwhile, unless somebody has frozen it."""
+    assert gc.get_freeze_count() == 0
+    with internals.quick_collections():
+        assert gc.get_freeze_count() > 0
+        with internals.quick_collections():
+            pass
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
 
 
 def test_without_its_filter_by_that_name_nilearn_cleans_in_its_own_way(rng, monkeypatch):

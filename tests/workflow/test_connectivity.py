@@ -1,17 +1,20 @@
-"""Matrices of a study: beside a broken image, after a change of what is asked for, and never one of another configuration."""
+"""Matrices of a study and its Parquet files: beside a broken image, and after a change of what is asked for."""
 
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from roistream.study.connectivity import connect, read_matrix, read_signals
-from roistream.study.derivatives import image_prefix
+from roistream.study.connectivity import connect
+from roistream.study.derivatives import image_prefix, image_stem
+from roistream.study.matrices import read_matrix
+from roistream.study.signals import read_signals
 from workflow.conftest import assert_no_traceback, counts, plan, snakemake
 from workflow.test_timeseries import ATLAS, save_study, started, states
 from workflow.test_timeseries import CONFIG as SIGNALS
 
-CONFIG = {**SIGNALS, "connectivity": ["correlation", "precision"]}
+CONFIG = {**SIGNALS, "connectivity": ["correlation", "precision"], "parquet": True}
 KINDS = {"correlation": "stat-pearsoncorrelation", "precision": "stat-precision"}
 
 
@@ -21,6 +24,13 @@ def path_of(folder, image, ending):
 
 def matrices(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*_relmat.*")}
+
+
+def in_parquet(folder):
+    """List the images in the files for machine learning: those of the signals and those of connectivity."""
+    made = folder / "derivatives/roistream"
+    rows = pd.read_parquet(made / "study_connectivity.parquet")["image"]
+    return set(pd.read_parquet(made / "study_timeseries")["image"]), set(rows)
 
 
 def expected_matrices(images, kinds):
@@ -38,7 +48,7 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("connectivity") / "a study"
     runs = save_study(folder / "my data", 6)
     ended = snakemake(folder, "timeseries", "--keep-going", config=CONFIG)
-    return folder, list(runs), ended, matrices(folder)
+    return folder, list(map(image_stem, runs)), ended, matrices(folder), in_parquet(folder)
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +59,12 @@ def repaired(study):
 
 
 def test_a_broken_image_costs_no_other_its_matrices(study):
-    folder, images, ended, made = study
+    folder, images, ended, made, together = study
     assert ended.status == 1
     assert_no_traceback(folder, ended)
-    assert made == expected_matrices([image for image in images if image != "cut"], KINDS)
+    others = [image for image in images if image != "cut"]
+    assert made == expected_matrices(others, KINDS)
+    assert together == (set(others), set(others))
 
 
 def test_all_have_their_matrices_when_it_is_repaired(study, repaired):
@@ -64,6 +76,7 @@ def test_all_have_their_matrices_when_it_is_repaired(study, repaired):
         "connect_regions": 1,
     }
     assert made == expected_matrices(images, KINDS)
+    assert in_parquet(folder) == (set(images), set(images))
     for image in images:
         signals = read_signals(path_of(folder, image, "stat-mean_timeseries.tsv"))
         for kind, name in KINDS.items():
@@ -75,15 +88,16 @@ def test_all_have_their_matrices_when_it_is_repaired(study, repaired):
 
 def test_another_choice_of_matrices_extracts_nothing(study, repaired):
     planned = plan(study[0], "timeseries", config={**CONFIG, "fisher_z": True})
-    assert counts(planned) == {"connect_regions": 1, "summarise_study": 1}
+    assert counts(planned) == {"connect_regions": 1, "write_parquet": 1, "summarise_study": 1}
 
 
 def test_what_is_not_asked_for_any_more_goes(study, repaired):
     folder, images, *_ = study
     before = states(folder)
-    ended = snakemake(folder, "timeseries", config={**CONFIG, "connectivity": ["precision"]})
+    ended = snakemake(folder, "timeseries", config={**CONFIG, "connectivity": ["precision"], "parquet": False})
     assert ended.status == 0, ended.output
     assert matrices(folder) == expected_matrices(images, ["precision"])
+    assert not list(folder.glob("derivatives/roistream/study_*"))
     after = states(folder)
     assert not [path for path in before if path.name.endswith("timeseries.tsv") and before[path] != after[path]]
     assert counts(plan(folder, "timeseries", config=SIGNALS)) == {"summarise_study": 1}
@@ -91,4 +105,4 @@ def test_what_is_not_asked_for_any_more_goes(study, repaired):
     assert ended.status == 0, ended.output
     assert matrices(folder) == set()
     planned = plan(folder, "timeseries", config={**CONFIG, "connectivity": ["precision"]})
-    assert counts(planned) == {"connect_regions": 1, "summarise_study": 1}
+    assert counts(planned) == {"connect_regions": 1, "write_parquet": 1, "summarise_study": 1}

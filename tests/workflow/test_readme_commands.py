@@ -18,8 +18,10 @@ from roistream.samples import adhd
 from roistream.strategies import STRATEGIES
 from workflow.conftest import ATLAS_AFFINE, ATLAS_GRID, BLOCKS, GRID, TIMEOUT_S, copy_project, save_atlas
 
-PAGES = {path.name: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-"""Those of the profiles are tests/cluster's, the tutorial's lines of Python those of tests/unit/test_tutorial.py."""
+FIRST = [ROOT / "README.md", ROOT / "docs/install.md"]
+PAGES = {path.name: path.read_text("utf-8") for path in dict.fromkeys([*FIRST, *sorted((ROOT / "docs").glob("*.md"))])}
+"""In an order in which no command makes again what another one has just replaced. The commands of the profiles are tried by
+tests/cluster, the lines of the tutorial by tests/unit/test_tutorial.py."""
 
 CHECKOUT = "/path/to/roistream"
 """What the pages call the project where a command is given in the folder of a study."""
@@ -184,6 +186,9 @@ def test_commands_in_the_folder_of_a_study(project, study):
     compared = {path.name for path in (study / "results").iterdir() if path.is_dir()}
     assert len(compared) == 4
     assert (study / "results" / "study_memory.png").is_file()
+    for image in compared:
+        ours, theirs = (study / "results" / image / f"{way}_labels" for way in ("stream", "nilearn"))
+        assert (ours / "timeseries.tsv").read_bytes() == (theirs / "timeseries.tsv").read_bytes()
     assert len((study / "subjects.tsv").read_text("utf-8").splitlines()) == 5
     assert (study / "tables" / "sub-01_stat-mean_timeseries.tsv").is_file()
 

@@ -28,16 +28,18 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "roistrea
     if not Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(SCRIPTS):
         del sys.modules[name]
 
-from roistream.command_line import options_of
+from roistream.cleaning.denoising import sidecar_of
+from roistream.command_line import options_of, options_within_limits
 from roistream.errors import UserError
 from roistream.lifetime import STARTED_BY, this_process
 from roistream.outputs import check_writable
 from roistream.paths import brace_free
 from roistream.provenance import code_digest
 from roistream.samples import adhd
-from roistream.strategies import STRATEGIES as REGISTRY
+from roistream.strategies import REGISTRY
 from roistream.study import derivatives
 from roistream.study.batches import in_batches
+from roistream.study.job_options import compared_options, study_options
 from roistream.study.plan import SAMPLES, make_plan
 
 # Says where a file of ours lies: below a prefix where this workflow is a module. It has to be asked for while this is parsed.
@@ -135,6 +137,17 @@ def confounds_input(wildcards):
     return [given(path) for path in confounds_of(wildcards)]
 
 
+def sidecars_input(wildcards):
+    """Make an input of the sidecars that a denoising strategy reads beside tables of confounds."""
+    sidecars = map(sidecar_of, confounds_of(wildcards) if PLAN.config["cleaning"].get("strategy") else [])
+    return [given(path) for path in sidecars if path.exists()]
+
+
+def masks_input(wildcards):
+    """Make an input of the brain masks of the runs of an image."""
+    return [given(path) for path in PLAN.masks_of(wildcards.image)]
+
+
 def runs_of(wildcards):
     """List the runs of an image, in order."""
     return [str(run.path) for run in PLAN.runs_of(wildcards.image)]
@@ -155,27 +168,33 @@ def run_to_make(wildcards):
     return ancient(given(PLAN.run_on(wildcards.grid))) if PLAN.config["dataset"] in SAMPLES else []
 
 
+def words_of(options):
+    """Word options of which there may be thousands: the runs of an image that consists of single volumes."""
+    return options_within_limits(options, place("resources/arguments"))
+
+
 def cleaning_options(wildcards):
     """Word the config key ``cleaning`` as options of extract_regions.py.
 
     A function of the wildcards alone: for Snakemake a parameter that is made from a job's input is no reason to run again.
     """
-    options = {**PLAN.cleaning_options(wildcards.image), "confounds": confounds_of(wildcards)}
+    with users_mistakes():
+        options = compared_options(PLAN, wildcards.image)
     if options.pop("per_run", True):
         options["runs"] = run_table_of(wildcards)
     else:
         options["per_run"] = False
-    return options_of(options)
+    return words_of(options)
 
 
 def timeseries_options(wildcards):
-    """Word what an extraction of a study is asked for as options of extract_timeseries.py."""
-    return options_of(
+    """Word the runs of an image, in order, and what is asked for as options of extract_timeseries.py."""
+    return words_of(
         {
+            "runs": runs_of(wildcards),
             "statistics": PLAN.config["statistics"],
             "save_voxels": PLAN.config["save_voxels"] or None,
-            **PLAN.cleaning_options(wildcards.image),
-            "confounds": confounds_of(wildcards) or None,
+            **study_options(PLAN, wildcards.image),
             "memory_shortage": PLAN.config["memory_shortage"],
         }
     )
@@ -207,7 +226,7 @@ def extraction_memory(wildcards, input, attempt, threads):
     files = image_of(wildcards)
     if REGISTRY[wildcards.strategy].uncompressed:  # its copy is made of this one, with the same header
         files = [place(f"results/{wildcards.image}/{wildcards.image}_bold.nii.gz")]
-    if not all(map(os.path.exists, files)):
+    if not all(map(os.path.exists, [*files, input.regions])):
         # Of an input, or Snakemake takes it for a mistake; the image is none of the strategy that reads a copy.
         raise FileNotFoundError(errno.ENOENT, "is not there yet", input.regions)
     return request_mb(PLAN.extraction_mib(wildcards.strategy, files, input.regions, threads), attempt)
@@ -243,8 +262,8 @@ def order_of(images):
     return hashlib.sha256("\n".join(images).encode()).hexdigest()[:16]
 
 
-def summary_options(wildcards):
-    """Word which study is summarised as options of summarise_study.py."""
+def summary_options(parquet):
+    """Word which study is summarised, and whether it is there in Parquet, as options of summarise_study.py."""
     dataset = PLAN.config["dataset"]
     from_sample = dataset in SAMPLES
     return options_of(
@@ -258,6 +277,7 @@ def summary_options(wildcards):
             "runs_table": None if from_sample else dataset,
             **matrix_options(),
             "records": place("resources/connectivity"),
+            "parquet": parquet or None,
         }
     )
 
@@ -298,16 +318,58 @@ def connection_memory(wildcards, attempt):
     return request_mb(250 + 10 * 8 * len(PLAN.names) ** 2 / 2**20, attempt)
 
 
-def connect_what_is_there(jobs):
-    """Make the matrices of a batch of images when some of it have failed, but not while some have still to be tried."""
-    pending = {job.wildcards.image for job in jobs if job.rule.name == "extract_timeseries"}
-    for batch in (job.wildcards.batch for job in jobs if job.rule.name == "connect_regions"):
-        logs = [f"logs/extract_timeseries/{derivatives.image_folder(image)}/{image}.log" for image in BATCHES[batch]]
+def parquet_options(wildcards):
+    """Word of what the Parquet files are made as options of write_parquet.py."""
+    from_sample = PLAN.config["dataset"] in SAMPLES
+    return options_of(
+        {
+            "study": place(str(derivatives.FOLDER)),
+            "atlas_name": PLAN.atlas_name,
+            "statistic": PLAN.config["statistics"][0],
+            "images": list(PLAN.study) if from_sample else None,
+            "runs_table": None if from_sample else PLAN.config["dataset"],
+            "kinds": PLAN.config["connectivity"],
+            "fisher_z": PLAN.config["fisher_z"] or None,
+        }
+    )
+
+
+def parquet_memory(wildcards, attempt):
+    """Make the request of the Parquet files: 4 KiB for each column of connectivity, a group of rows, and notes on all groups."""
+    n_pairs = len(PLAN.config["connectivity"]) * len(PLAN.names) ** 2 / 2
+    return request_mb(150 + n_pairs * (4096 + 240 * math.sqrt(len(PLAN.study))) / 2**20, attempt)
+
+
+def derive_what_is_there(pending, batches):
+    """Make matrices and Parquet files without the images that have failed, but not while some have still to be tried.
+
+    Parameters
+    ----------
+    pending : set of str
+        Images without results.
+    batches : list of str
+        Batches of images whose matrices have not been made.
+
+    Returns
+    -------
+    bool
+        Whether the Parquet files have been made.
+    """
+    logs = {image: f"logs/extract_timeseries/{derivatives.image_folder(image)}/{image}.log" for image in pending}
+    untried = {image for image, log in logs.items() if not Path(log).exists()}
+    commands = []
+    for batch in batches:
         images = [image for image in BATCHES[batch] if image not in pending]
-        if images and all(Path(log).exists() for log in logs):
-            log = shlex.quote(f"logs/connect_regions/{batch}.log")
-            command = f"{program('connect_regions.py')(None, None)} {connection_options(images)} --log {log}"
-            subprocess.run(["bash", "-c", command], check=False)
+        if images and not untried.intersection(BATCHES[batch]):
+            log = options_of({"log": f"logs/connect_regions/{batch}.log"})
+            commands.append(f"{program('connect_regions.py')(None, None)} {connection_options(images)} {log}")
+    parquet = PLAN.config["parquet"] and not untried and pending < set(PLAN.study)
+    if parquet:
+        left_out = options_of({"pending": sorted(pending), "log": "logs/write_parquet.log"})
+        commands.append(f"{program('write_parquet.py')(None, None)} {parquet_options(None)} {left_out}")
+    for command in commands:
+        subprocess.run(["bash", "-c", command], check=False)
+    return parquet
 
 
 def summarise_what_is_there():
@@ -319,14 +381,15 @@ def summarise_what_is_there():
         return
     jobs = list(workflow.dag.needrun_jobs())
     pending = [job.wildcards.image for job in jobs if job.rule.name == "extract_timeseries"]
-    connect_what_is_there(jobs)
+    batches = [job.wildcards.batch for job in jobs if job.rule.name == "connect_regions"]
+    parquet = derive_what_is_there(set(pending), batches)
     command = (
-        f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(None)}"
-        f" {options_of({'pending': pending})}"
+        f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(parquet)}"
+        f" {words_of({'pending': pending})}"
     )
     subprocess.run(["bash", "-c", f"{command} --log logs/summarise_study.log"], check=False)
     before = Path(FIRST_REGIONS).stat().st_mtime - 1
-    for path in SUMMARY:
+    for path in [*SUMMARY, *PARQUET]:
         if Path(path).exists():
             os.utime(path, (before, before))
 

@@ -29,7 +29,7 @@ rule extract_regions:
         # Peak memory is a result, and that of six workers is not that of one.
         n_jobs=workers_of,
         # Snakemake looks at the set of inputs only; here their order matters.
-        order=image_of,
+        image=lambda wildcards: words_of({"image": image_of(wildcards)}),
         regions=regions_option,
         cleaning=cleaning_options,
         shortage=PLAN.config["memory_shortage"],
@@ -37,7 +37,7 @@ rule extract_regions:
     shell:
         "{params.measure}"
         " --trace {output.trace:q} --summary {output.summary:q} --include {output.facts:q} --"
-        " {params.program} --strategy {wildcards.strategy:q} --image {params.order:q} {params.regions}"
+        " {params.program} --strategy {wildcards.strategy:q} {params.image} {params.regions}"
         " --regions {input.regions:q} --out {params.folder:q}"
         " --memory-shortage {params.shortage} --n-jobs {threads} {params.cleaning}"
         " 2>&1 | tee {log:q} >&2"

@@ -55,12 +55,11 @@ rule concatenate_runs:
     params:
         program=program("concatenate_runs.py"),
         # Snakemake looks at the set of inputs only; here their order matters.
-        runs=runs_of,
-        time=lambda wildcards: options_of(PLAN.time_options(wildcards.image)),
+        options=lambda wildcards: words_of({"runs": runs_of(wildcards), **PLAN.time_options(wildcards.image)}),
         code=code_of("concatenate_runs.py"),
     shell:
-        "{params.program} --runs {params.runs:q} --image {output.image:q}"
-        " --run-lengths {output.run_lengths:q} {params.time} --log {log:q}"
+        "{params.program} {params.options} --image {output.image:q}"
+        " --run-lengths {output.run_lengths:q} --log {log:q}"
 
 
 rule decompress_image:

@@ -14,6 +14,9 @@ SUMMARY = [
 
 KINDS = [f"stat-{statistic}_timeseries.json" for statistic in PLAN.config["statistics"]]
 KINDS += ["voxels.npy"] if PLAN.config["save_voxels"] else []
+RECORDS = [f"resources/connectivity/{PLAN.atlas_name}_batch-{batch}.json" for batch in BATCHES]
+PARQUET = [f"{derivatives.FOLDER}/{derivatives.PARQUET_SIGNALS}"] if PLAN.config["parquet"] else []
+PARQUET += [f"{derivatives.FOLDER}/{derivatives.PARQUET_CONNECTIVITY}"] if PARQUET and RECORDS else []
 FIRST_REGIONS = f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv"
 
 
@@ -21,6 +24,8 @@ rule extract_timeseries:
     input:
         runs=runs_input,
         confounds=confounds_input,
+        sidecars=sidecars_input,
+        masks=masks_input,
         atlas=placed_atlas("dseg.nii.gz"),
         regions=placed_atlas("regions.tsv"),
         coverage=placed_atlas("coverage.npy"),
@@ -43,13 +48,12 @@ rule extract_timeseries:
         mem_mb=timeseries_memory,
     params:
         program=program("extract_timeseries.py"),
-        # Snakemake looks at the set of inputs only; here their order matters.
-        runs=runs_of,
         out=lambda wildcards: place(RESULTS.format(**wildcards)),
+        # Snakemake looks at the set of inputs only; here their order matters.
         options=timeseries_options,
         code=code_of("extract_timeseries.py"),
     shell:
-        "{params.program} --runs {params.runs:q} --atlas {input.atlas:q} --placed {input.regions:q} {input.coverage:q}"
+        "{params.program} --atlas {input.atlas:q} --placed {input.regions:q} {input.coverage:q}"
         " --out {params.out:q} {params.options} --log {log:q}"
 
 
@@ -73,6 +77,28 @@ rule connect_regions:
         "{params.program} {params.options} --record {output.record:q} --log {log:q}"
 
 
+rule write_parquet:
+    input:
+        signals=[f"{derivatives.image_prefix(image, PLAN.atlas_name)}_{KINDS[0]}" for image in PLAN.study],
+        matrices=RECORDS,
+    output:
+        signals=directory(PARQUET[:1]),
+        connectivity=PARQUET[1:],
+    log:
+        "logs/write_parquet.log",
+    conda:
+        "../../envs/figures.yaml"
+    resources:
+        mem_mb=parquet_memory,
+    params:
+        program=program("write_parquet.py"),
+        order=order_of(PLAN.study),
+        options=parquet_options,
+        code=code_of("write_parquet.py"),
+    shell:
+        "{params.program} {params.options} --log {log:q}"
+
+
 rule summarise_study:
     input:
         # One file of each kind: what is not asked for would not be missed where the rest has been made before.
@@ -80,7 +106,7 @@ rule summarise_study:
             f"{derivatives.image_prefix(image, PLAN.atlas_name)}_{ending}" for image in PLAN.study for ending in KINDS
         ],
         regions=FIRST_REGIONS,
-        matrices=[f"resources/connectivity/{PLAN.atlas_name}_batch-{batch}.json" for batch in BATCHES],
+        matrices=RECORDS,
     output:
         SUMMARY[0],
         report(SUMMARY[1], caption="../report/study.rst", category="Study"),
@@ -93,7 +119,7 @@ rule summarise_study:
     params:
         program=program("summarise_study.py"),
         order=order_of(PLAN.study),
-        options=summary_options,
+        options=lambda wildcards: summary_options(PLAN.config["parquet"]),
         code=code_of("summarise_study.py"),
     shell:
         "{params.program} --regions {input.regions:q} {params.options} --log {log:q}"

@@ -72,11 +72,17 @@ def read_confounds(
     UserError
         A table is missing, a column is not in it, or a value is missing or no finite number; names file, line and column.
     """
-    tables = [parse_confounds(path) for path in paths]
+    return choose_confounds([parse_confounds(path) for path in paths], columns, unmatched)
+
+
+def choose_confounds(
+    tables: Sequence[Table], columns: Sequence[str] | None = None, unmatched: str = "error"
+) -> list[Confounds]:
+    """Do with tables that have been read what `read_confounds` does."""
     found = [take_columns(table, columns) for table in tables]
     if tables and (patterns := unmatched_patterns([table.columns for table in tables], columns)):
         pattern, header = patterns[0], tables[0].columns
-        listed = ", ".join(map(str, paths))
+        listed = ", ".join(str(table.path) for table in tables)
         if unmatched == "error":
             raise UserError(
                 f"confound_columns: {pattern!r} matches no column of the confounds {listed}; {hint(pattern, header)}"
@@ -134,6 +140,24 @@ def take_columns(table: Table, columns: Sequence[str] | None) -> tuple[Confounds
     return Confounds(table.path, names, matrix.reshape(len(values), len(names))), filled
 
 
+def take_measure(table: Table, name: str, key: str) -> np.ndarray:
+    """Make numbers of one column that `key` asks for: float64, NaN where a value is missing.
+
+    Raises
+    ------
+    UserError
+        The column is not there, or a value is neither missing nor a finite number.
+    """
+    [position] = select_columns(table.columns, [name], table.path, key)
+    values = [row[position].strip() if len(row) > position else "" for row in table.rows]
+    for line, value in zip(table.lines, values, strict=True):
+        if not is_missing(value) and not is_finite(value):
+            raise UserError(
+                f"The confounds {table.path}, line {line}, column {name!r}: {value!r} is no finite number; correct it."
+            )
+    return np.array([math.nan if is_missing(value) else float(value) for value in values])
+
+
 def refuse_other_columns(tables: Sequence[Confounds]) -> None:
     """Refuse confounds of several runs that are not the same, as they must be where the runs are cleaned as one."""
     if other := next((table for table in tables if table.names != tables[0].names), None):
@@ -164,7 +188,9 @@ def wrong_values(table: Table, names: Sequence[str], values: Sequence[Sequence[s
     return UserError(f"The confounds {table.path}, line {line}, column {name!r}: {found}{more}.")
 
 
-def select_columns(header: Sequence[str], columns: Sequence[str] | None, path: str | Path) -> list[int]:
+def select_columns(
+    header: Sequence[str], columns: Sequence[str] | None, path: str | Path, key: str = "confound_columns"
+) -> list[int]:
     """Find the columns that are asked for.
 
     Parameters
@@ -176,6 +202,8 @@ def select_columns(header: Sequence[str], columns: Sequence[str] | None, path: s
         case matters. None: all columns.
     path : str or path
         What messages call the table.
+    key : str
+        What asks for them.
 
     Returns
     -------
@@ -191,9 +219,7 @@ def select_columns(header: Sequence[str], columns: Sequence[str] | None, path: s
     for wanted in header if columns is None else columns:
         found = matching(wanted, header) if columns is not None else [wanted]
         if not found and not is_pattern(wanted):
-            raise UserError(
-                f"confound_columns: {wanted!r} matches no column of the confounds {path}; {hint(wanted, header)}"
-            )
+            raise UserError(f"{key}: {wanted!r} matches no column of the confounds {path}; {hint(wanted, header)}")
         for name in found:
             if not name:
                 raise UserError(

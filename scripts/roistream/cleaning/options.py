@@ -1,29 +1,16 @@
-"""The options of signal cleaning, what each means, and which are possible for an image.
-
-Tables of confounds are another matter (`roistream.cleaning.confounds`), which is imported only where there are some.
-"""
+"""Options of signal cleaning, what each means: the parameters of nilearn's maskers, complete for one image."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roistream.errors import UserError
-from roistream.images.image import Image
-from roistream.images.repetition_time import RepetitionTime, warn
-from roistream.images.series import Series, repetition_time
+from roistream.cleaning.left_out import LeftOut, join_left_out
 
 if TYPE_CHECKING:
-    from roistream.cleaning.confounds import Confounds
     from roistream.cleaning.rank import Removal
-
-logger = logging.getLogger("roistream")
 
 
 @dataclass(frozen=True)
@@ -55,6 +42,11 @@ class Cleaning:
         ``(n_volumes,)``, the number of each volume's run: runs are cleaned each by itself. None: as one.
     removals : tuple of Removal
         What the confounds take from each part that is cleaned by itself.
+    run_confounds : tuple of numpy.ndarray or None
+        The confounds of each run, where nilearn has to be called for each: not all have the same number of them, or volumes
+        are left out. Else empty.
+    left_out : tuple of LeftOut
+        The volumes of each part that is cleaned by itself that are left out; empty if there are none.
     """
 
     smoothing_fwhm: float | None = None
@@ -69,6 +61,8 @@ class Cleaning:
     confounds: np.ndarray | None = None
     runs: np.ndarray | None = None
     removals: tuple[Removal, ...] = ()
+    run_confounds: tuple[np.ndarray | None, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def temporal(self) -> bool:
@@ -76,9 +70,27 @@ class Cleaning:
         options = (self.standardize, self.low_pass, self.high_pass, self.confounds)
         return self.detrend or any(option is not None for option in options)
 
+    @property
+    def filters(self) -> bool:
+        """Whether a Butterworth filter is applied."""
+        return self.low_pass is not None or self.high_pass is not None
+
+    @property
+    def sample_mask(self) -> np.ndarray | None:
+        """Which volumes of an image that is cleaned as one are kept; None for all."""
+        return self.left_out[0].kept if len(self.left_out) == 1 else None
+
     def part_lengths(self, n_volumes: int) -> list[int]:
         """List the volumes of each part that is cleaned by itself: of the runs, or of the whole."""
         return [n_volumes] if self.runs is None else np.bincount(self.runs).tolist()
+
+    def parts(self, n_volumes: int) -> list[LeftOut]:
+        """List what is left out of each of these parts."""
+        return list(self.left_out) or [LeftOut(length) for length in self.part_lengths(n_volumes)]
+
+    def kept_volumes(self, n_volumes: int) -> np.ndarray:
+        """List the volumes of an image that are kept, in order."""
+        return join_left_out(self.left_out).kept if self.left_out else np.arange(n_volumes)
 
     def parameters(self) -> dict:
         """Give what NiftiMasker and ``nilearn.signal.clean`` have in common, by their names."""
@@ -93,179 +105,6 @@ class Cleaning:
         }
 
 
-def prepare_cleaning(
-    image: Image | Series,
-    options: dict,
-    run_lengths: Sequence[int] | None = None,
-    confounds: Sequence[Path] = (),
-    confound_columns: Sequence[str] | None = None,
-    unmatched_patterns: str = "error",
-) -> Cleaning:
-    """Fit cleaning options to an image, and check that they are possible for it.
-
-    Parameters
-    ----------
-    image : Image or Series
-        The image to clean.
-    options : dict
-        Attributes of `Cleaning` other than `confounds` and `runs`. Without a ``t_r`` that of sidecars or headers is taken; what
-        is odd about it is told.
-    run_lengths : sequence of int, optional
-        Volumes of each run of a concatenated image, to clean each by itself.
-    confounds : sequence of path
-        One table for each run, in order, or one for all: TSV or CSV with a header, one row for each volume.
-    confound_columns : sequence of str, optional
-        The columns to use, by name or pattern, see `roistream.cleaning.confounds.select_columns`; by default all.
-    unmatched_patterns : {"error", "warn"}
-        What to do with a pattern that matches no column of these tables.
-
-    Returns
-    -------
-    Cleaning
-        Complete.
-
-    Raises
-    ------
-    UserError
-        The options are impossible for this image, or a table does not fit it.
-    """
-    time = repetition_time(image.runs, options.get("t_r"), options.get("t_r_source"))
-    warn(time)
-    options = {**options, "t_r": time.seconds, "t_r_source": time.source, "t_r_remarks": time.remarks}
-    if confound_columns is not None and not confounds:
-        raise UserError("confound_columns chooses columns of the confounds, but no tables of confounds are given.")
-    tables = []
-    if confounds:
-        from roistream.cleaning.confounds import read_confounds
-
-        tables = read_confounds(confounds, confound_columns, unmatched_patterns)
-    n_rows = [len(table.values) for table in tables]
-    if tables and sum(n_rows) != image.n_volumes:
-        listed = ", ".join(map(str, confounds))
-        raise UserError(
-            f"The confounds {listed} have {sum(n_rows)} rows, but {image.path} has {image.n_volumes} volumes."
-        )
-    if run_lengths is not None and sum(run_lengths) != image.n_volumes:
-        raise UserError(
-            f"The table of runs counts {sum(run_lengths)} volumes, but {image.path} has {image.n_volumes}; "
-            "give the runs.tsv written with this image."
-        )
-    if run_lengths is not None and len(tables) > 1 and n_rows != list(run_lengths):
-        listed = ", ".join(map(str, confounds))
-        raise UserError(
-            f"The confounds {listed} have {', '.join(map(str, n_rows))} rows, but the runs of {image.path} "
-            f"have {', '.join(map(str, run_lengths))} volumes; give one table for each run, in the order of the runs."
-        )
-    several = run_lengths is not None and len(run_lengths) > 1
-    runs = np.repeat(np.arange(len(run_lengths)), run_lengths) if several else None
-    matrix = join_confounds(tables, by_run=several)
-    cleaning = Cleaning(**options, confounds=matrix, runs=runs)
-    shortest = min(run_lengths) if several else image.n_volumes
-    check_filter(cleaning.low_pass, cleaning.high_pass, time, shortest, image.path)
-    if not cleaning.standardize_confounds and matrix is not None and runs is not None:
-        # nilearn.signal.clean loses this option on its way to the single run (0.13.1, _process_runs).
-        raise UserError(
-            "standardize_confounds: false has no effect in nilearn when runs are cleaned each by itself; "
-            "leave it out, or set per_run: false."
-        )
-    if cleaning.standardize and shortest <= 1 + cleaning.detrend:
-        logger.warning(
-            "%s has a run of %d volume(s): nothing is left to standardise, and what comes out is 0 or rounding error.",
-            image.path,
-            shortest,
-        )
-    return replace(cleaning, removals=look_at_parts(tables, run_lengths if several else [image.n_volumes], cleaning))
-
-
-def join_confounds(tables: Sequence[Confounds], by_run: bool) -> np.ndarray | None:
-    """Put the confounds of all runs one below the other; None if there are none.
-
-    Parameters
-    ----------
-    tables : sequence of Confounds
-        One for each run, or one for all.
-    by_run : bool
-        Each run is cleaned by itself, so that each may have confounds of its own. Else all must have the same.
-
-    Raises
-    ------
-    UserError
-        Runs that are cleaned as one have different confounds.
-    """
-    if not by_run and tables:
-        from roistream.cleaning.confounds import refuse_other_columns
-
-        refuse_other_columns(tables)
-    width = max((len(table.names) for table in tables), default=0)
-    if not width:
-        return None
-    return np.concatenate([np.pad(table.values, ((0, 0), (0, width - len(table.names)))) for table in tables])
-
-
-def look_at_parts(tables: Sequence[Confounds], lengths: Sequence[int], cleaning: Cleaning) -> tuple[Removal, ...]:
-    """Find out, and tell, what confounds take from each part of an image that is cleaned by itself, and what of them is nothing.
-
-    Raises
-    ------
-    UserError
-        They leave nothing.
-    """
-    if cleaning.confounds is None:
-        return ()
-    from roistream.cleaning.rank import look_at_confounds, refuse_nothing_left, tell_confounds
-
-    removals, firsts = [], np.cumsum([0, *lengths]).tolist()
-    for number, (first, end) in enumerate(pairwise(firsts)):
-        table = tables[number] if len(tables) == len(lengths) else tables[0]
-        values = cleaning.confounds[first:end, : len(table.names)]
-        removal = look_at_confounds(values, table.names, str(table.path), cleaning.parameters())
-        refuse_nothing_left(removal)
-        removals.append(removal)
-    tell_confounds(removals)
-    return tuple(removals)
-
-
-def check_filter(
-    low_pass: float | None, high_pass: float | None, time: RepetitionTime, n_volumes: int, image: str | Path
-) -> None:
-    """Refuse a filter that is impossible for a run.
-
-    Parameters
-    ----------
-    low_pass, high_pass : float, optional
-        Cut-off frequencies in Hz.
-    time : RepetitionTime
-        The run's.
-    n_volumes : int
-        Volumes of the shortest run.
-    image : str or path
-        What the message calls the run or image.
-
-    Raises
-    ------
-    UserError
-        No TR to rely on, a frequency that the TR does not resolve, or too few volumes.
-    """
-    if low_pass is None and high_pass is None:
-        return
-    if time.problem:
-        raise UserError(
-            f"{image} cannot be filtered without a TR to rely on: {time.problem}; "
-            "give the right one in seconds, as 't_r' of the cleaning (--t-r) or in the column t_r of the runs table."
-        )
-    for name, frequency in (("low_pass", low_pass), ("high_pass", high_pass)):
-        if frequency is not None and frequency >= 0.5 / time.seconds:
-            raise UserError(
-                f"{name} {frequency} Hz is not below half the sampling rate of {image}, {0.5 / time.seconds:.4g} Hz at a TR of "
-                f"{time.seconds:g} s ({time.source}); lower it."
-            )
-    if n_volumes <= shortest_filtered(low_pass, high_pass):
-        raise UserError(
-            f"{image} has a run of {n_volumes} volumes, too short for the filter, which needs "
-            f"{shortest_filtered(low_pass, high_pass) + 1}; leave out low_pass and high_pass, or the run."
-        )
-
-
 def outcome(cleaning: Cleaning) -> str:
     """Word what becomes of a signal that is constant."""
     if not cleaning.temporal:
@@ -273,15 +112,3 @@ def outcome(cleaning: Cleaning) -> str:
     if cleaning.detrend or cleaning.confounds is not None or cleaning.low_pass or cleaning.high_pass:
         return "; what cleaning makes of that is 0 or rounding error" + (", scaled up" if cleaning.standardize else "")
     return "; what cleaning makes of that is 0"
-
-
-def shortest_filtered(low_pass: float | None, high_pass: float | None) -> int:
-    """Tell how many volumes are still too few to be filtered.
-
-    nilearn uses a Butterworth filter of order 5, twice that for a band, and ``scipy.signal.filtfilt``, which extends the
-    signal at both ends by three times the number of the filter's coefficients and needs more volumes than that.
-    """
-    if low_pass is None and high_pass is None:
-        return 0
-    order = 5 if low_pass is None or high_pass is None else 10
-    return 3 * (order + 1)

@@ -86,14 +86,17 @@ def look_at_confounds(values: np.ndarray, names: Sequence[str], table: str, opti
     basis = np.empty((n_volumes, min(n_volumes, len(names) + len(known))))
     basis[:, : len(known)] = np.transpose(known)
     n_known = n_basis = len(known)
-    constant, linear, dependent, cosines = [], [], [], []
+    constant: list[str] = []
+    linear: list[str] = []
+    dependent: list[str] = []
+    cosines: list[str] = []
     waves = slow_cosines(n_volumes) if high_pass else None
     for name, column in zip(names, values.T, strict=True):
         size = np.abs(column).max(initial=0)
         column = column / size if size else column
         centred = column - column.mean()
         spread = np.linalg.norm(centred)
-        if spread <= DROPPED * max(np.linalg.norm(column), 1):
+        if spread <= DROPPED * max(float(np.linalg.norm(column)), 1):
             if not keeps_mean:
                 constant.append(name)
             continue

@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from roistream.cleaning.left_out import misplaced, within
 from roistream.cleaning.options import Cleaning, outcome
 from roistream.images.volumes import as_float32
 from roistream.regions.constant import constant_signals
@@ -64,7 +65,7 @@ def finite_values(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
-    """Do to the finite values of one region what is done along time, and round to float32.
+    """Do to the finite values of one region what is done along time, leave volumes out, and round to float32.
 
     Parameters
     ----------
@@ -76,11 +77,16 @@ def clean_time_series(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32, C order, ``(n_volumes, n_voxels)``.
+        float32, C order, ``(n_kept, n_voxels)``.
     """
+    return as_float32(clean_or_select(values, cleaning))
+
+
+def clean_or_select(values: np.ndarray, cleaning: Cleaning) -> np.ndarray:
+    """Clean signals, or only leave volumes out, which is what nilearn does without anything to clean."""
     if cleaning.temporal:
-        values = clean_runs(signal_module().clean, values, cleaning)
-    return as_float32(values)
+        return clean_runs(signal_module().clean, values, cleaning)
+    return values[cleaning.kept_volumes(len(values))] if cleaning.left_out else values
 
 
 def clean_signals(signals: np.ndarray, cleaning: Cleaning) -> np.ndarray:
@@ -97,11 +103,9 @@ def clean_signals(signals: np.ndarray, cleaning: Cleaning) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Of the same shape, in the type that nilearn gives.
+        ``(n_kept, n_regions)``, in the type that nilearn gives.
     """
-    if not cleaning.temporal:
-        return signals
-    return clean_runs(signal_module().clean, signals, cleaning)
+    return clean_or_select(signals, cleaning)
 
 
 def clean_runs(
@@ -109,7 +113,8 @@ def clean_runs(
 ) -> np.ndarray:
     """Clean signals as ``nilearn.signal.clean`` does, which takes runs only if all have the same confounds.
 
-    Where each has its own it is called for each run: the bits are those of the run alone.
+    Where each has its own it is called for each run: the bits are those of the run alone. So it is where volumes are left out at
+    an end of a run that nilearn would misplace (see `roistream.cleaning.left_out`): it gets the run without them.
 
     Parameters
     ----------
@@ -122,16 +127,40 @@ def clean_runs(
     options : mapping, optional
         How `clean` has been called by somebody else for this cleaning.
     """
-    options = options or {"confounds": cleaning.confounds, **cleaning.parameters()}
-    widths = [len(removal.names) for removal in cleaning.removals]
-    if cleaning.runs is None or len(set(widths)) < 2:
+    own = {"confounds": cleaning.confounds, "sample_mask": cleaning.sample_mask, **cleaning.parameters()}
+    options = options or own
+    parts = separate_parts(cleaning, len(values))
+    if not parts:
         return clean(values, **options)
-    cleaned = []
-    for run, width in enumerate(widths):
-        inside = cleaning.runs == run
-        own = np.ascontiguousarray(cleaning.confounds[inside, :width]) if width else None
-        cleaned.append(clean(values[inside], **{**options, "confounds": own, "runs": None}))
-    return np.vstack(cleaned)
+    alone = ({**options, "confounds": part.confounds, "sample_mask": part.sample_mask, "runs": None} for part in parts)
+    return np.vstack([clean(values[part.volumes], **given) for part, given in zip(parts, alone, strict=True)])
+
+
+class Part(NamedTuple):
+    """A part of an image that nilearn cleans by itself: its volumes, its confounds, and which of the volumes are kept."""
+
+    volumes: slice
+    confounds: np.ndarray | None
+    sample_mask: np.ndarray | None
+
+
+def separate_parts(cleaning: Cleaning, n_volumes: int) -> list[Part]:
+    """List the parts of an image for which nilearn has to be called one by one; none where one call does it.
+
+    A run from which nothing is left out has no sample mask, as nilearn's ``load_confounds`` says it of a run alone: a filter
+    would lay a spline through all of its volumes.
+    """
+    parts, first, crops = [], 0, False
+    for number, part in enumerate(cleaning.parts(n_volumes)):
+        inside, sample_mask = slice(0, part.n_volumes), part.kept if part.volumes else None
+        if sample_mask is not None and cleaning.filters and misplaced(sample_mask, part.n_volumes):
+            inside, sample_mask = within(sample_mask)
+            crops = True
+        volumes = slice(first + inside.start, first + inside.stop)
+        confounds = cleaning.run_confounds[number] if cleaning.run_confounds else cleaning.confounds
+        parts.append(Part(volumes, None if confounds is None else confounds[inside], sample_mask))
+        first += part.n_volumes
+    return parts if cleaning.run_confounds or crops else []
 
 
 @cache
@@ -143,11 +172,13 @@ def signal_module() -> ModuleType:
     are the same. The module that everybody else uses stays as it is, so nothing happens to other threads.
     """
     spec = find_spec("nilearn.signal")
-    module = module_from_spec(spec)
+    assert spec is not None
+    module: Any = module_from_spec(spec)
+    assert spec.loader is not None
     spec.loader.exec_module(module)
-    butterworth = getattr(module, "butterworth", None)
+    butterworth: Any = getattr(module, "butterworth", None)
 
-    def in_batches(signals: np.ndarray, *args, **options) -> np.ndarray:
+    def in_batches(signals: np.ndarray, *args: Any, **options: Any) -> np.ndarray:
         """Filter as many columns at a time as the budget allows, in place, as nilearn does."""
         columns = signals.reshape(len(signals), -1)
         n_columns = max(1, FILTER_BYTES // (len(columns) * np.dtype(np.float64).itemsize))

@@ -9,12 +9,15 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import matplotlib.style
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -30,7 +33,7 @@ from roistream.figures.style import (
     tick_labels,
 )
 from roistream.memory.summaries import Summary
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY
 
 HATCH = "//////"
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
@@ -129,7 +132,7 @@ def draw_single(summary: Summary, image: str) -> Figure:
         With one axes, and a canvas that renders without a display.
     """
     colour = strategy_colour(summary.strategy)
-    bars = [
+    bars: list[tuple[str, float | None, dict[str, Any]]] = [
         ("the image, uncompressed", summary.image_mib, {"color": "#bbbbbb"}),
         ("predicted peak", summary.predicted_mib, {"color": "white", "edgecolor": INK, "linestyle": "--"}),
         ("peak PSS\n(shared pages counted once)", summary.peak_pss_mib, {"color": colour}),
@@ -139,8 +142,8 @@ def draw_single(summary: Summary, image: str) -> Figure:
             {"color": "white", "edgecolor": colour, "hatch": HATCH},
         ),
     ]
-    known = [bar for bar in bars if bar[1] is not None]
-    heading = f"Memory of extracting {count(summary.n_regions, 'region')} by {STRATEGIES[summary.strategy].label}"
+    known = [(name, mib, look) for name, mib, look in bars if mib is not None]
+    heading = f"Memory of extracting {count(summary.n_regions, 'region')} by {REGISTRY[summary.strategy].label}"
     figure = start_figure(8.5, 1.8 + 0.55 * len(known), heading, [summary], image, f"{format_value(summary.wall_s)} s")
     axes = figure.subplots()
     for position, (_, mib, look) in enumerate(known):
@@ -161,9 +164,9 @@ def start_figure(
     width: float, height: float, heading: str, summaries: Sequence[Summary], image: str, *more: str
 ) -> Figure:
     """Begin a figure of this size in inches, with its title: what was extracted, from what, how, and whatever more there is."""
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.03)
+    figure = Figure(figsize=(width, height), dpi=150, layout=layout)
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, wspace=0.03)
     first = summaries[0]
     jobs = count_range([summary.n_jobs for summary in summaries], "parallel job")
     source = f"from {count(first.n_volumes, 'volume')} of {image} ({format_value(first.image_mib)} MiB)"
@@ -178,7 +181,7 @@ def start_figure(
     return figure
 
 
-def finish(axes: Axes, axis: str) -> None:
+def finish(axes: Axes, axis: Literal["x", "y"]) -> None:
     """Give the axis of values its numbers and grid."""
     axes.locator_params(axis=axis, nbins=6)
     getattr(axes, f"{axis}axis").set_major_formatter(lambda value, _: f"{value:,.10g}")
@@ -215,7 +218,7 @@ def draw_memory(axes: Axes, summaries: Sequence[Summary], legend_columns: int) -
         edgecolor=colours,
         hatch=HATCH,
     )
-    entries = [
+    entries: list[tuple[Artist, str]] = [
         (Patch(color="#777777"), "PSS (shared pages counted once)"),
         (Patch(facecolor="white", edgecolor="#777777", hatch=HATCH), "RSS (summed over processes)"),
     ]
@@ -285,6 +288,6 @@ def write_value(axes: Axes, value: float, place: tuple[float, float]) -> None:
     )
 
 
-def label_bars(axes: Axes, bars: BarContainer, **text_properties: str) -> None:
+def label_bars(axes: Axes, bars: BarContainer, **text_properties: Any) -> None:
     """Write the value at the end of every bar, however small the bar is."""
     axes.bar_label(bars, fmt=format_value, padding=3, color=INK, bbox=BEHIND, **text_properties)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from roistream.figures.style import GRID, INK, SHADES, STYLE, count
-from roistream.study.summary import StudyRow
+from roistream.study.summary import WITH_RESULTS, StudyRow
 
 BLUE, ORANGE = SHADES[0][0], SHADES[1][0]
 
@@ -40,7 +41,7 @@ def draw_study(rows: Sequence[StudyRow], atlas: str) -> Figure:
     matplotlib.figure.Figure
         Each image is a point; the images of a panel are sorted by what it shows.
     """
-    done = [row for row in rows if row.status == "done"]
+    done = [row for row in rows if row.status in WITH_RESULTS]
     figure = Figure(figsize=(11, 3.6), dpi=150)
     FigureCanvasAgg(figure)
     figure.suptitle(study_title(rows, atlas), fontsize=12, fontweight="bold", color=INK)
@@ -86,7 +87,7 @@ def finish(axes: Axes, name: str, unit: str) -> None:
     axes.set_title(name, loc="left", fontsize=11, fontweight="bold", color=INK)
     axes.set_xlabel(unit, color=INK)
     axes.set_ylim(bottom=0)
-    if not any(len(line.get_xdata()) for line in axes.lines):
+    if not any(np.size(line.get_xdata()) for line in axes.lines):
         axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -99,7 +100,7 @@ def finish(axes: Axes, name: str, unit: str) -> None:
 
 def study_title(rows: Sequence[StudyRow], atlas: str) -> str:
     """Say what was extracted, and of how many images there are results."""
-    done = [row for row in rows if row.status == "done"]
+    done = [row for row in rows if row.status in WITH_RESULTS]
     regions = f"{count(done[0].n_regions or 0, 'region')} of {atlas}" if done else atlas
     missing = len(rows) - len(done)
     return f"{regions} in {count(len(rows), 'image')}" + (f", {missing} of them without results" if missing else "")

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from roistream.figures.style import (
     GRID,
@@ -28,7 +29,7 @@ from roistream.figures.style import (
     tick_labels,
 )
 from roistream.memory.summaries import Summary
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY
 
 MANY_POINTS = 1000
 """From here on points become pixels in the SVG, too: as shapes they would make it slow to open."""
@@ -71,11 +72,11 @@ def draw_study(summaries: Sequence[Summary]) -> Figure:
         by_strategy.setdefault(summary.strategy, []).append(summary)
     predicted = any(summary.predicted_mib is not None for summary in summaries)
     rows_inches = 0.8 + 0.4 * len(by_strategy)
-    figure = Figure(figsize=(11.5, rows_inches + 5.4), dpi=150, layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.03, hspace=0.03)
+    figure = Figure(figsize=(11.5, rows_inches + 5.4), dpi=150, layout=layout)
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, wspace=0.03, hspace=0.03)
     figure.suptitle(study_title(summaries, len(by_strategy)), fontsize=13, fontweight="bold", color=INK)
-    above, below = figure.subfigures(2, 1, height_ratios=(rows_inches + 0.3, 4.4))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(rows_inches + 0.3, 4.4)).ravel()
     memory_axes, time_axes = above.subplots(1, 2, sharey=True)
     draw_distributions(memory_axes, by_strategy, "peak_pss_mib")
     draw_distributions(time_axes, by_strategy, "wall_s")
@@ -167,7 +168,7 @@ def draw_against(axes: Axes, by_strategy: dict[str, list[Summary]], key: str) ->
     axes.set_ylim(limits([summary.peak_pss_mib for summary in shown]))
 
 
-def draw_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], strategy: str) -> None:
+def draw_points(axes: Axes, xs: Sequence[float], ys: Sequence[float] | np.ndarray, strategy: str) -> None:
     """Draw the images of one strategy; the more there are, the lighter."""
     few = len(xs) < 20
     axes.plot(
@@ -180,7 +181,7 @@ def draw_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], strategy: 
         color=strategy_colour(strategy),
         alpha=0.85 if few else 0.5 if len(xs) < 300 else 0.3,
         rasterized=len(xs) > MANY_POINTS,
-        label=STRATEGIES[strategy].label,
+        label=REGISTRY[strategy].label,
         clip_on=False,
     )
 

@@ -10,8 +10,8 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from roistream.errors import UserError
 from roistream.images.members import BZIP2, GZIP, GzipStream, MemberStream, bunzip
@@ -20,7 +20,7 @@ from roistream.paths import check_file, why_unreadable
 COMPRESSIONS = {"gz": GZIP, "bz2": BZIP2}
 """Compressions that are read, and how such files begin."""
 
-COMPRESSION_OF_STREAM = {GzipStream: "gz", MemberStream: "bz2"}
+COMPRESSION_OF_STREAM: dict[type, str] = {GzipStream: "gz", MemberStream: "bz2"}
 """Which streams `open_stream` gives."""
 
 PROMISED = {".nii": "", ".hdr": "", ".img": "", ".gz": "gz", ".bz2": "bz2"}
@@ -80,7 +80,7 @@ def size_of(path: Path) -> int:
 
 
 @contextmanager
-def open_stream(path: Path) -> Iterator[BinaryIO]:
+def open_stream(path: Path) -> Iterator[RawIOBase]:
     """Open a file for one sequential pass, decompressed.
 
     Raises

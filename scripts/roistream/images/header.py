@@ -137,18 +137,25 @@ def parse_header(start: bytes) -> NiftiHeader:
         read(*version.sform),
         double=version is NIFTI2,
     )
+    [units] = read(*version.units)
     return NiftiHeader(
         start,
         shape,
-        np.dtype(DTYPES[datatype]).newbyteorder(order),
+        np.dtype(f"{order}{DTYPES[datatype]}"),
         int(offset),
         slope,
         inter,
         place.affine,
         place.oriented,
-        place.remarks,
-        header_says(dim[0], pixdim[4], read(*version.units)[0]),
+        (*place.remarks, *odd_lengths(units)),
+        header_says(dim[0], pixdim[4], units),
     )
+
+
+def odd_lengths(units: int) -> list[str]:
+    """Word that ``xyzt_units`` has lengths in another unit than mm; nothing where it says none, which is frequent."""
+    unit = {0: "", 1: "metres", 2: "", 3: "micrometres"}.get(units & 7, f"the unit {units & 7}, which is none")
+    return [f"its header says lengths in {unit}; they are taken as mm, as by nibabel"] if unit else []
 
 
 def find_magic(start: bytes) -> bytes:

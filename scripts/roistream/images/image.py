@@ -6,8 +6,8 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -141,6 +141,7 @@ def inspect(path: str | Path) -> Image:
     Examples
     --------
     >>> import nibabel, numpy, tempfile
+    >>> from roistream import inspect
     >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
     >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
     >>> image.to_filename(path)
@@ -185,8 +186,9 @@ def describe(path: Path, n_dimensions: int) -> tuple[Image, tuple[int, ...]]:
         raise UserError(f"{path} has no voxels or no volumes (shape {shape}); give another file.")
     if not maps_volumes(header.affine):
         raise UserError(f"{path} has an affine that maps no volume (singular or not finite); repair its header.")
-    grid, n_volumes = (*shape, 1, 1, 1)[:3], math.prod(shape[3:])
-    layout = VolumeLayout(grid, n_volumes, header.dtype, header.offset, header.slope, header.inter)
+    n_x, n_y, n_z = (*shape, 1, 1, 1)[:3]
+    n_volumes = math.prod(shape[3:])
+    layout = VolumeLayout((n_x, n_y, n_z), n_volumes, header.dtype, header.offset, header.slope, header.inter)
     check_size(path, data_path, compression, layout)
     return Image(path, data_path, compression, layout, header), shape
 
@@ -199,7 +201,7 @@ def maps_volumes(affine: np.ndarray) -> bool:
     return bool(steps.min() > 1e-9 and np.linalg.det(affine[:3, :3] / steps) != 0)
 
 
-def read_start(stream: BinaryIO) -> bytes:
+def read_start(stream: RawIOBase) -> bytes:
     """Read what a header may have of bytes, or as many as there are."""
     start = b""
     while len(start) < MAX_BYTES and (piece := stream.read(MAX_BYTES - len(start))):

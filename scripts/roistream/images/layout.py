@@ -73,7 +73,7 @@ class VolumeLayout:
             return raw
         from nibabel.volumeutils import apply_read_scaling
 
-        return apply_read_scaling(raw, np.asanyarray(self.slope), np.asanyarray(self.inter))
+        return apply_read_scaling(raw, np.float64(self.slope), np.float64(self.inter))
 
 
 def truncated(name: str, layout: VolumeLayout, reached: int, why: str = "") -> UserError:

@@ -11,13 +11,15 @@ import os
 import struct
 import zlib
 from collections.abc import Generator, Iterator
+from typing import Any, BinaryIO
 
 from isal import isal_zlib
 
-try:
-    from isal.isal_zlib import _GzipReader
-except ImportError:  # it is private to isal
-    _GzipReader = None
+_GzipReader: Any = getattr(isal_zlib, "_GzipReader", None)
+"""It is private to isal, which may do without."""
+
+_IsalError: Any = isal_zlib.error
+"""Its types say that it is no class."""
 
 GZIP, BZIP2 = b"\x1f\x8b", b"BZh"
 """How members begin."""
@@ -58,7 +60,7 @@ class MemberStream(io.RawIOBase):
         """Tell that it can be read."""
         return True
 
-    def readinto(self, target) -> int:
+    def readinto(self, target: Any) -> int:
         """Read as much as there is at once, at least one byte, unless the stream has ended."""
         while not self._left:
             try:
@@ -84,19 +86,19 @@ class GzipStream(io.RawIOBase):
         super().__init__()
         self.trailing, self._file, self._position = 0, file, 0
         # The reader under igzip.open: it decompresses straight into the block, without a buffer of its own between.
-        self._reader = _GzipReader(file, 2**19) if _GzipReader else None
-        self._patient = None if _GzipReader else MemberStream(gunzip(file))
+        self._reader: Any = _GzipReader(file, 2**19) if _GzipReader else None
+        self._patient: MemberStream | None = None if _GzipReader else MemberStream(gunzip(file))
 
     def readable(self) -> bool:
         """Tell that it can be read."""
         return True
 
-    def readinto(self, target) -> int:
+    def readinto(self, target: Any) -> int:
         """See `MemberStream.readinto`."""
         if self._patient is None:
             try:
                 n_bytes = self._reader.readinto(target)
-            except (EOFError, OSError, zlib.error, isal_zlib.error) as error:
+            except (EOFError, OSError, zlib.error, _IsalError) as error:
                 if getattr(error, "errno", None) is not None:
                     raise
                 self._patient = self._go_back()
@@ -143,7 +145,7 @@ def gunzip(file: io.RawIOBase) -> Pieces:
             source.detach()  # or it would close the file, which is not its own
 
 
-def inflate(source: io.BufferedReader) -> Iterator[bytes]:
+def inflate(source: BinaryIO) -> Iterator[bytes]:
     """Decompress the data of a member, and compare them with its check sum and length."""
     member, check, size = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
     while not member.eof:
@@ -161,7 +163,7 @@ def inflate(source: io.BufferedReader) -> Iterator[bytes]:
         raise DamagedStreamError("its check sum is another one")
 
 
-def skip_header(source: io.BufferedReader) -> None:
+def skip_header(source: BinaryIO) -> None:
     """Read past the header of a member."""
     start = read_exactly(source, 10)
     if start[:3] != GZIP + b"\x08":
@@ -176,7 +178,7 @@ def skip_header(source: io.BufferedReader) -> None:
         read_exactly(source, 2)
 
 
-def read_exactly(source: io.BufferedReader, n_bytes: int) -> bytes:
+def read_exactly(source: BinaryIO, n_bytes: int) -> bytes:
     """Read so many bytes."""
     content = source.read(n_bytes)
     if len(content) < n_bytes:

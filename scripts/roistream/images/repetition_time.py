@@ -100,9 +100,9 @@ def possible(seconds: float) -> bool:
     return SHORTEST <= seconds <= LONGEST
 
 
-def same(seconds: float, other: float) -> bool:
-    """Tell whether two TRs are one, but for how they were rounded."""
-    return math.isclose(seconds, other, rel_tol=1e-3)
+def same(seconds: float | None, other: float | None) -> bool:
+    """Tell whether two TRs are known and one, but for how they were rounded."""
+    return seconds is not None and other is not None and math.isclose(seconds, other, rel_tol=1e-3)
 
 
 def header_says(n_axes: int, step: float, units: int) -> Statement:
@@ -159,7 +159,7 @@ def settle(*statements: Statement) -> RepetitionTime:
     source = f"{first.source} {first.file}".strip() if first.seconds else None
     if first.doubt:
         return RepetitionTime(first.seconds, source, (str(first),), str(first))
-    against = [other for other in others if other.seconds is None or not same(first.seconds, other.seconds)]
+    against = [other for other in others if not same(first.seconds, other.seconds)]
     remarks = tuple(f"{other}, but {first}, which is taken" for other in against)
     contradicting = [other for other in against if not other.doubt]
     problem = f"{first}, but {contradicting[0]}" if contradicting and first.source == "sidecar" else ""

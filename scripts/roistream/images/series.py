@@ -145,6 +145,7 @@ def open_series(paths: Sequence[str | Path]) -> Series:
     Examples
     --------
     >>> import nibabel, numpy, tempfile
+    >>> from roistream import open_series
     >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
     >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
     >>> image.to_filename(path)

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -85,10 +85,10 @@ def read_blocks(image: Image | Series, max_bytes: int = BLOCK_BYTES, whole_volum
     The mean of every voxel over time:
 
     >>> import nibabel, numpy, tempfile
+    >>> from roistream import inspect, read_blocks
     >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
     >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
     >>> image.to_filename(path)
-    >>> from roistream.images.image import inspect
     >>> found = inspect(path)
     >>> total = sum(block.values.sum(axis=0) for block in read_blocks(found, whole_volumes=True))
     >>> (total / found.n_volumes).reshape(found.grid, order="F").shape
@@ -99,7 +99,7 @@ def read_blocks(image: Image | Series, max_bytes: int = BLOCK_BYTES, whole_volum
         yield from blocks if size <= max_bytes else read_ahead(blocks)
 
 
-def blocks_of_runs(image: Image | Series, max_bytes: int, whole_volumes: bool) -> Iterator[Block]:
+def blocks_of_runs(image: Image | Series, max_bytes: int, whole_volumes: bool) -> Generator[Block]:
     """Go through the files one after the other, all with the same buffers; see `read_blocks`."""
     first_volume = 0
     buffers = make_buffers([run.layout for run in image.runs], max_bytes, whole_volumes)
@@ -173,7 +173,7 @@ def block_shape(layout: VolumeLayout, max_bytes: int, whole_volumes: bool) -> tu
 
 
 def stream_blocks(
-    stream: BinaryIO,
+    stream: RawIOBase,
     layout: VolumeLayout,
     name: str,
     max_bytes: int = BLOCK_BYTES,
@@ -210,7 +210,7 @@ def stream_blocks(
     drain(stream, name, layout)
 
 
-def skip(stream: BinaryIO, n_bytes: int, name: str, layout: VolumeLayout) -> None:
+def skip(stream: RawIOBase, n_bytes: int, name: str, layout: VolumeLayout) -> None:
     """Read past the header and its extensions."""
     scratch = memoryview(bytearray(min(n_bytes, 2**20)))
     while n_bytes > 0:
@@ -220,7 +220,7 @@ def skip(stream: BinaryIO, n_bytes: int, name: str, layout: VolumeLayout) -> Non
         n_bytes -= n_read
 
 
-def fill(stream: BinaryIO, target: memoryview, name: str, layout: VolumeLayout, volume: int) -> int:
+def fill(stream: RawIOBase, target: memoryview, name: str, layout: VolumeLayout, volume: int) -> int:
     """Read until `target` is full or the stream ends; return the number of bytes."""
     filled = 0
     try:
@@ -238,7 +238,7 @@ def fill(stream: BinaryIO, target: memoryview, name: str, layout: VolumeLayout, 
     return filled
 
 
-def drain(stream: BinaryIO, name: str, layout: VolumeLayout) -> None:
+def drain(stream: RawIOBase, name: str, layout: VolumeLayout) -> None:
     """Read to the end, where a compressed file has its check sum; tell what is there beyond the last volume."""
     n_bytes = 0
     try:

@@ -14,6 +14,7 @@ from roistream.images.image import Image
 from roistream.outputs import whole_file
 
 if TYPE_CHECKING:
+    from isal.igzip import IGzipFile
     from nibabel import Nifti1Header
 
 
@@ -42,8 +43,10 @@ def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndar
     Examples
     --------
     >>> import nibabel, numpy, tempfile
+    >>> from roistream import write_image
     >>> path = f"{tempfile.mkdtemp()}/mask.nii.gz"
-    >>> write_image(path, new_header((4, 5, 3), numpy.uint8, numpy.eye(4)), [numpy.ones(60, numpy.uint8)])
+    >>> header = nibabel.Nifti1Image(numpy.zeros((4, 5, 3), numpy.uint8), numpy.eye(4)).header
+    >>> write_image(path, header, [numpy.ones(60, numpy.uint8)])
     >>> nibabel.load(path).shape
     (4, 5, 3)
     """
@@ -66,7 +69,7 @@ def write_image(path: str | Path, header: Nifti1Header, pieces: Iterable[np.ndar
 
 
 @contextmanager
-def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+def compressed(plain: BinaryIO, path: Path) -> Iterator[BinaryIO | IGzipFile]:
     """Compress what is written, if the ending of `path` says so; no name or time in the stream, for equal bytes."""
     if path.suffix != ".gz":
         yield plain

@@ -52,12 +52,14 @@ class InFlatMemory:
         nilearns: Any = super()
         if not ENGINE:
             return nilearns._fit(imgs)
-        return fitted_to_stand_in(self, nilearns._fit, imgs, self._each_is_an_image)
+        with internals.quick_collections():
+            return fitted_to_stand_in(self, nilearns._fit, imgs, self._each_is_an_image)
 
     def transform_single_imgs(self, imgs: object, *args: Any, **kwargs: Any) -> np.ndarray:
         """Extract signals from a single image; parameters and result are nilearn's."""
         nilearns: Any = super()
-        return nilearns.transform_single_imgs(for_transform(self, imgs) if ENGINE else imgs, *args, **kwargs)
+        with internals.quick_collections():
+            return nilearns.transform_single_imgs(for_transform(self, imgs) if ENGINE else imgs, *args, **kwargs)
 
 
 class OfSeveral(InFlatMemory):

@@ -6,10 +6,7 @@ its maskers for volumes go through the first, and those of masks through the sec
 
 from __future__ import annotations
 
-import inspect
-import types
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +108,7 @@ def filter_and_mask(
 ) -> np.ndarray:
     """Extract the voxels of a mask, as nilearn's function of this name, of which it is a copy that goes through ours."""
     series = as_series(imgs)
-    return rebound(internals.filter_and_mask)(
+    return internals.rebound(internals.filter_and_mask, filter_and_extract=filter_and_extract)(
         imgs if series is None else series,
         mask_img_,
         parameters,
@@ -123,14 +120,3 @@ def filter_and_mask(
         copy=copy,
         **options,
     )
-
-
-@cache
-def rebound(function: types.FunctionType) -> types.FunctionType:
-    """Copy a function of nilearn so that it calls our `filter_and_extract`; nilearn's own stays as it is."""
-    names = {**inspect.unwrap(function).__globals__, "filter_and_extract": filter_and_extract}
-    copied = types.FunctionType(
-        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
-    )
-    copied.__kwdefaults__ = function.__kwdefaults__
-    return copied

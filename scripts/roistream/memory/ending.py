@@ -42,13 +42,15 @@ def guard(mark: str) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # out of reach of what is sent to the group of the measuring process
     )
+    pipe = watching.stdin
+    assert pipe is not None
     try:
-        watching.stdin.write(f"{mark}\n".encode())
+        pipe.write(f"{mark}\n".encode())
         yield
         with suppress(BrokenPipeError):
-            watching.stdin.write(b"farewell\n")
+            pipe.write(b"farewell\n")
     finally:
-        watching.stdin.close()
+        pipe.close()
         watching.wait()
 
 

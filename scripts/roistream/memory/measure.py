@@ -121,6 +121,7 @@ def measure(command: Sequence[str], interval_s: float = 0.05) -> Measurement:
 
     Examples
     --------
+    >>> from roistream import measure
     >>> measure(["sleep", "0.3"]).peak_pss_mib < 100
     True
     """

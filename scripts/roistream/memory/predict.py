@@ -9,7 +9,7 @@ from typing import Any
 from roistream.images.image import Image
 from roistream.images.series import Series
 from roistream.memory.limits import Available
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY
 from roistream.strategies.predictions import measure_sizes
 
 
@@ -39,15 +39,16 @@ def predict_peak_mib(
     Examples
     --------
     >>> import nibabel, numpy, tempfile
+    >>> from roistream import inspect, predict_peak_mib
     >>> image = nibabel.Nifti1Image(numpy.ones((4, 5, 3, 8), "f4"), numpy.eye(4))
     >>> path = f"{tempfile.mkdtemp()}/run.nii.gz"
     >>> image.to_filename(path)
-    >>> from roistream.images.image import inspect
-    >>> predicted = {name: predict_peak_mib(name, inspect(path), [20, 30], 1, {}) for name in ("stream", "nifti_masker_path")}
+    >>> run = inspect(path)
+    >>> predicted = {name: predict_peak_mib(name, run, [20, 30], 1, {}) for name in ("stream", "nifti_masker_path")}
     >>> predicted["stream"] < predicted["nifti_masker_path"]
     True
     """
-    return STRATEGIES[strategy].load_prediction()(measure_sizes(image, n_voxels, n_jobs, cleaning))
+    return REGISTRY[strategy].load_prediction()(measure_sizes(image, n_voxels, n_jobs, cleaning))
 
 
 def predict_peaks_mib(
@@ -57,7 +58,7 @@ def predict_peaks_mib(
     smooths, several = bool(cleaning.get("smoothing_fwhm")), len(image.runs) > 1
     able = [
         name
-        for name, entry in STRATEGIES.items()
+        for name, entry in REGISTRY.items()
         if (entry.smooths or not smooths) and (entry.reads_series or not several)
     ]
     return {name: predict_peak_mib(name, image, n_voxels, n_jobs, cleaning) for name in able}
@@ -69,7 +70,7 @@ def need_mib(strategy: str, predicted_mib: float, n_jobs: int, image_mib: float,
     Against one of address space it is the least that some process must have: only what reads the image block by block has
     not all of it in the address space of one process, loaded or mapped.
     """
-    if not limit.each_process or STRATEGIES[strategy].streams:
+    if not limit.each_process or REGISTRY[strategy].reads_series:
         return predicted_mib
     return max(image_mib, predicted_mib / (n_jobs + 1))
 
@@ -105,7 +106,7 @@ def tell_shortage(
     fitting = [
         name
         for name, mib in sorted(predicted.items(), key=lambda item: item[1])
-        if fits(name, mib, n_jobs, image_mib, limits)
+        if REGISTRY[name].averages == REGISTRY[strategy].averages and fits(name, mib, n_jobs, image_mib, limits)
     ]
     choices = " or ".join(f"{name} ({predicted[name]:,.0f} MiB)" for name in fitting) or "a machine with more"
     return (

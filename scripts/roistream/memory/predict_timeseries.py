@@ -32,7 +32,7 @@ def predict_timeseries_mib(
     n_statistics : int
         Statistics asked for.
     cleaning : mapping
-        The cleaning options, named as in the config.
+        The cleaning options, named as in the config; ``masks``, if the regions are restricted to brain masks.
     save_voxels : bool
         Whether every voxel's series is written, too.
 
@@ -43,7 +43,9 @@ def predict_timeseries_mib(
     """
     voxels = source.n_voxels / MIB
     smooths = bool(cleaning.get("smoothing_fwhm"))
-    filters = any(cleaning.get(option) for option in ("detrend", "standardize", "low_pass", "high_pass", "confounds"))
+    strategy = bool(cleaning.get("strategy"))
+    temporal = ("detrend", "standardize", "low_pass", "high_pass", "confounds", "strategy")
+    filters = any(cleaning.get(option) for option in temporal)
     scales = any(run.layout.dtype != run.layout.raw_dtype for run in source.runs)
     budget = (SMOOTHING_BLOCK_BYTES if smooths else BLOCK_BYTES) / MIB
     # At least one volume, at most the longest run, in two buffers; scaled values beside the stored ones.
@@ -56,6 +58,10 @@ def predict_timeseries_mib(
     values = source.n_volumes * n_regions / MIB
     signals = values * (4 if source.dtype == "float32" else 8)
     program = WITH_IMAGE if smooths else WITH_NIBABEL if scales else WITH_NUMPY
+    if strategy:  # nilearn makes the confounds before the pass
+        program = max(program, WITH_SIGNAL)
+    if cleaning.get("masks"):
+        atlas += 3 * voxels
     peak = program + reading + atlas + picked + n_statistics * signals
     if filters:
         # nilearn comes into memory when the pass is over, and makes some copies of the signals of one statistic.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from roistream.errors import UserError
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Summary:
     Attributes
     ----------
     strategy : str
-        A name in `roistream.strategies.STRATEGIES`.
+        A name in `roistream.strategies.REGISTRY`.
     n_jobs, n_regions, n_volumes : int
         Parallel workers, extracted regions and volumes of the image.
     image_mib : float
@@ -77,10 +77,10 @@ def read_summary(path: str | Path) -> Summary:
     missing = [key for key in COLUMNS if key not in content]
     if missing:
         raise UserError(f"The memory summary {path} lacks {', '.join(missing)}; {remedy}")
-    if content["strategy"] not in list(STRATEGIES):  # a list, for JSON may hold a value that no dict can look up
+    if content["strategy"] not in list(REGISTRY):  # a list, for JSON may hold a value that no dict can look up
         raise UserError(
             f"The memory summary {path} names the unknown strategy {content['strategy']!r}; "
-            f"the strategies are {', '.join(STRATEGIES)}."
+            f"the strategies are {', '.join(REGISTRY)}."
         )
     for key in COLUMNS[1:]:
         value = content[key]

@@ -60,7 +60,7 @@ def read_label_image(path: str | Path) -> LabelImage:
     [block] = read_blocks(header, whole_volumes=True)
     values, remarks = block.values.reshape(header.grid, order="F"), list(header.remarks)
     if values.dtype.kind == "f":
-        if n_not_finite := values.size - np.count_nonzero(np.isfinite(values)):
+        if n_not_finite := values.size - int(np.count_nonzero(np.isfinite(values))):
             remarks.append(not_finite_remark(n_not_finite, path))
             values = np.where(np.isfinite(values), values, 0)
         whole = np.rint(values)
@@ -134,6 +134,7 @@ def select_labels(requested: int | str | Sequence[int], available: Sequence[int]
                 f"regions: {requested} asked for, but {atlas} has {len(available)} labels; ask for at most that many."
             )
         return list(available[:requested])
+    assert not isinstance(requested, str)
     twice = sorted({label for label in requested if list(requested).count(label) > 1})
     if twice:
         raise UserError(f"regions: label {twice[0]} is listed twice; list each label once.")

@@ -31,7 +31,7 @@ class ConstantWatch:
         self.found = np.zeros(n_signals, bool)
         self._lengths = list(run_lengths)
         self._n_seen = 0
-        self._first = self._same = np.empty(0)
+        self._first, self._same = np.empty(0), np.arange(0)
 
     def look(self, values: np.ndarray) -> None:
         """Look at the next volumes, given as ``(n_volumes, n_signals)``; NaN is not constant."""

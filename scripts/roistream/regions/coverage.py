@@ -10,6 +10,7 @@ import numpy as np
 
 from roistream.errors import UserError
 from roistream.outputs import whole_file
+from roistream.paths import reading
 from roistream.regions.placement import number_regions
 
 logger = logging.getLogger("roistream")
@@ -54,7 +55,7 @@ def write_regions(regions: Sequence[Region], path: str | Path) -> None:
 def read_regions(path: str | Path) -> list[Region]:
     """Read what `write_regions` wrote."""
     try:
-        with Path(path).open(newline="", encoding="utf-8") as stream:
+        with reading(path), Path(path).open(newline="", encoding="utf-8") as stream:
             return [
                 Region(
                     int(row["label"]),
@@ -99,7 +100,7 @@ def count_regions(
     return regions
 
 
-def check_regions(regions: Sequence[Region], atlas: Path, image: Path, empty_regions: str) -> None:
+def check_regions(regions: Sequence[Region], atlas: Path, image: str | Path, empty_regions: str) -> None:
     """Tell of regions that are not wholly there; refuse those that are not there at all.
 
     Parameters

@@ -76,8 +76,8 @@ def find_inside(mask: Image) -> tuple[np.ndarray, tuple[str, ...]]:
             if values.dtype.kind == "f":
                 finite = np.isfinite(values)
                 far = finite & (np.abs(values) > tolerance)
-                n_not_finite += values.size - np.count_nonzero(finite)
-                n_near += np.count_nonzero(finite & ~far)
+                n_not_finite += values.size - int(np.count_nonzero(finite))
+                n_near += int(np.count_nonzero(finite & ~far))
                 positions, values = positions[far], values[far]
             found.append(positions + block.first_voxel)
             inside.append(values)

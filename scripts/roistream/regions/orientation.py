@@ -16,8 +16,13 @@ logger = logging.getLogger("roistream")
 class Grid(Protocol):
     """A file of which it is known whether its header says where it lies."""
 
-    path: Path
-    oriented: bool
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def oriented(self) -> bool:
+        """Whether the header says where it lies."""
 
 
 def check_orientation(files: Iterable[Grid]) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from roistream.errors import UserError
 from roistream.images.image import tell
 from roistream.images.writing import new_header, write_image
-from roistream.outputs import whole_file
+from roistream.outputs import as_json, whole_file
+from roistream.paths import reading
 from roistream.regions.atlas import name_regions, read_atlas, read_label_image
 from roistream.regions.coverage import Region, check_regions, count_regions, list_labels, read_regions, write_regions
 from roistream.regions.labels import locate_regions
@@ -138,7 +139,7 @@ def write_placed(placed: PlacedAtlas, affine: np.ndarray, labels: Path, regions:
     with whole_file(voxels) as partial, partial.open("wb") as stream:
         np.save(stream, placed.atlas_voxels)
     with whole_file(sidecar_of(labels)) as partial:
-        partial.write_text(json.dumps({"Remarks": placed.remarks}, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        partial.write_text(as_json({"Remarks": placed.remarks}), "utf-8")
 
 
 def sidecar_of(labels: Path) -> Path:
@@ -149,9 +150,11 @@ def sidecar_of(labels: Path) -> Path:
 def read_placed(labels: Path, regions: Path, voxels: Path) -> PlacedAtlas:
     """Read what `write_placed` wrote."""
     try:
-        atlas_voxels = np.load(voxels)
-    except (OSError, ValueError) as error:
+        with reading(voxels):
+            atlas_voxels = np.load(voxels)
+    except (EOFError, ValueError) as error:
         raise UserError(f"{voxels} cannot be read ({error}); give the file that place_atlas.py has written.") from error
     sidecar = sidecar_of(labels)
-    remarks = json.loads(sidecar.read_text("utf-8"))["Remarks"] if sidecar.exists() else ()
+    with reading(sidecar):
+        remarks = json.loads(sidecar.read_text("utf-8"))["Remarks"] if sidecar.exists() else ()
     return PlacedAtlas(read_atlas(labels)[0], read_regions(regions), atlas_voxels, tuple(remarks))

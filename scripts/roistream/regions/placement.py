@@ -114,7 +114,7 @@ def containing_voxels(
     inside : numpy.ndarray
         bool.
     """
-    indices, inside = [], np.True_
+    indices, inside = [], np.array(True)
     for row, n in zip(matrix[:3], shape, strict=True):
         # Of a grid along the same axes it needs one row of points, not all of a slice.
         position = row[3] + sum(step * point for step, point in zip(row[:3], points, strict=True) if step)

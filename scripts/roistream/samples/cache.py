@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roistream.outputs import whole_file
+from roistream.paths import reading
 
 logger = logging.getLogger("roistream")
 
@@ -80,7 +81,7 @@ def check_sum(path: Path, folder: Path, fetched_now: bool) -> None:
 
 def sha256_of(path: Path) -> str:
     """Digest the content of a file."""
-    with path.open("rb") as stream:
+    with reading(path), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -16,6 +16,7 @@ from nilearn.datasets import get_data_dirs
 from roistream.errors import UserError
 from roistream.images.members import DamagedStreamError
 from roistream.outputs import whole_file
+from roistream.paths import check_file, why_unreadable
 
 logger = logging.getLogger("roistream")
 
@@ -23,12 +24,11 @@ UNREADABLE = (
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
     DamagedStreamError,
-    EOFError,
-    OSError,
     UserError,
+    ValueError,
     zlib.error,
 )
-"""What nibabel, the decompressors and our reader raise for a file that is no image or is damaged."""
+"""What nibabel, the decompressors and our reader raise for a file that is no image or is damaged, beside `OSError`."""
 
 
 def cache_folder(dataset: str, data_dir: str | None) -> Path:
@@ -76,7 +76,7 @@ def fetching(what: str, url: str, remedy: str) -> Iterator[None]:
             with unpacking_safely():
                 yield
         except requests.RequestException as error:
-            source = error.request.url if error.request is not None else url
+            source = getattr(error.request, "url", url)
             raise UserError(
                 f"{what} could not be fetched from {source} ({network_reason(error)}); {remedy}."
             ) from error
@@ -168,6 +168,31 @@ def checking(path: Path, fetched_now: bool, url: str) -> Iterator[None]:
             f"{path} {problem} and was removed from nilearn's cache; run again, and if that does not help, "
             f"ask those who offer {url}."
         ) from problem
+
+
+@contextmanager
+def finding_damage(path: Path) -> Iterator[None]:
+    """Word what is wrong with an image of the cache that the enclosed code reads.
+
+    An error of the system, such as no permission or a failing disk, says nothing of the content and asks nobody to delete it.
+
+    Raises
+    ------
+    ValueError
+        The content is damaged, or no image; see `checking`.
+    UserError
+        It cannot be read.
+    """
+    check_file(path)
+    try:
+        yield
+    except EOFError:
+        raise ValueError("is cut off before its end") from None
+    except (OSError, *UNREADABLE) as error:
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        if isinstance(cause, OSError) and cause.errno is not None:
+            raise UserError(why_unreadable(path, cause)) from error
+        raise ValueError(f"is damaged or no image ({one_line(error)})") from error
 
 
 def place_link(target: str | Path, link: Path) -> None:

@@ -10,7 +10,8 @@ A strategy is a function ``(image, masks, n_jobs, cleaning) -> arrays``:
 - the result, a list or an iterator, has one array for each mask: float32, C order, ``(n_volumes, n_voxels)``, the voxels in
   C order of the mask.
 
-Every strategy returns identical arrays, those that ``NiftiMasker`` gives (tests/unit/test_strategies.py says so). To
+All of `STRATEGIES` return identical arrays, those that ``NiftiMasker`` gives (tests/unit/test_strategies.py says so); all of
+`LABEL_STRATEGIES` the signals of ``NiftiLabelsMasker`` (tests/unit/test_label_strategies.py), each as an array of one column. To
 add one, write its file, enter it below, say in `roistream.strategies.predictions` what memory it takes, and everything else
 (config, workflow, comparison, figure, tests) picks it up here.
 """
@@ -44,6 +45,8 @@ class Strategy:
         Whether it needs a file for each mask; else it is enough to know where the regions' voxels lie.
     uses_workers : bool
         Whether regions are worked on in parallel.
+    averages : bool
+        Whether it gives the mean of each region, ``(n_volumes, 1)``, instead of its voxels.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Strategy:
     reads_series: bool = False
     reads_masks: bool = True
     uses_workers: bool = True
+    averages: bool = False
 
     def load(self) -> Callable:
         """Import the strategy's function (nilearn only where the strategy needs it)."""
@@ -86,3 +90,32 @@ STRATEGIES = {
         ),
     )
 }
+"""Those that extract every voxel of each region, which are compared by default."""
+
+LABEL_STRATEGIES = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy(
+            "nilearn_labels",
+            "NiftiLabelsMasker, nilearn",
+            "region_means",
+            smooths=True,
+            reads_masks=False,
+            uses_workers=False,
+            averages=True,
+        ),
+        Strategy(
+            "stream_labels",
+            "NiftiLabelsMasker, roistream",
+            "region_means",
+            smooths=True,
+            reads_series=True,
+            reads_masks=False,
+            uses_workers=False,
+            averages=True,
+        ),
+    )
+}
+"""Those that average each region in each volume, and clean the averages."""
+
+REGISTRY = STRATEGIES | LABEL_STRATEGIES

@@ -71,16 +71,17 @@ class StoredValues:
 
 def count_not_finite(values: np.ndarray) -> int:
     """Count the values that are not finite."""
-    return values.size - np.count_nonzero(np.isfinite(values)) if values.dtype.kind == "f" else 0
+    return values.size - int(np.count_nonzero(np.isfinite(values))) if values.dtype.kind == "f" else 0
 
 
-def load(image: Image, voxels: np.ndarray | None = None, whole: bool = False) -> nib.Nifti1Image:
-    """Give an image as `nibabel.load` does, with its values still in the file; parameters as for `StoredValues`."""
-    return nib.Nifti1Image(StoredValues(image, voxels, whole), image.affine, dtype=image.dtype)
+def as_nibabel(values: StoredValues) -> nib.Nifti1Image:
+    """Give an image as `nibabel.load` does, with its values still in the file."""
+    return nib.Nifti1Image(values, values.image.affine, dtype=values.dtype)
 
 
 def load_mask(mask: Mask) -> np.ndarray:
     """Load a binary mask: bool, 3D."""
+    assert mask.path is not None
     return read_mask(mask.path)
 
 

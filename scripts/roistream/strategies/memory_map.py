@@ -49,6 +49,8 @@ def map_and_index(source: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.nda
 
 def mapping_of(array: np.ndarray) -> memory_mapping.mmap:
     """Find the map that an array is a view of."""
-    while not isinstance(array, memory_mapping.mmap):
-        array = array.base
-    return array
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    assert isinstance(base, memory_mapping.mmap)
+    return base

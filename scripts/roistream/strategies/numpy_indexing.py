@@ -8,7 +8,7 @@ from roistream.cleaning.options import Cleaning
 from roistream.cleaning.signals import collect, region_time_series
 from roistream.images.image import Image
 from roistream.regions.masks import Mask
-from roistream.strategies.loading import load, load_mask
+from roistream.strategies.loading import load_mask, load_values
 from roistream.strategies.workers import run_in_parallel
 
 
@@ -20,14 +20,14 @@ def numpy_path(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Clean
 
 def numpy_in_memory(image: Image, masks: Sequence[Mask], n_jobs: int, cleaning: Cleaning) -> list[np.ndarray]:
     """Load the image once and hand the array to the workers (joblib puts it into a memory map that they share)."""
-    data = np.asarray(load(image).dataobj)
+    data = load_values(image)
     tasks = ((data, load_mask(mask), cleaning) for mask in masks)
     return collect(run_in_parallel(n_jobs, index, tasks), masks, cleaning)
 
 
 def load_and_index(image: Image, mask: Mask, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:
     """Load image and mask, and extract one region."""
-    return index(np.asarray(load(image).dataobj), load_mask(mask), cleaning)
+    return index(load_values(image), load_mask(mask), cleaning)
 
 
 def index(data: np.ndarray, mask: np.ndarray, cleaning: Cleaning) -> tuple[np.ndarray, int, int]:

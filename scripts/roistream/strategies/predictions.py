@@ -218,6 +218,26 @@ def stream(extraction: Extraction) -> float:
     return max(program + reading, max(program, WITH_SIGNAL) + masks + clean)
 
 
+def nilearn_labels(extraction: Extraction) -> float:
+    """Count the image as NiftiLabelsMasker loads and converts it, in one process."""
+    e = extraction
+    return WITH_MASKERS + means_of(e) + max(e.loaded, e.values + copies_of_nilearn(e) + e.flags)
+
+
+def stream_labels(extraction: Extraction) -> float:
+    """Count the buffers of the reader, as for `stream`, and what is made of a block."""
+    e = extraction
+    volume = e.image.n_voxels * e.image.widest / MIB
+    budget = SMOOTHING_BLOCK_BYTES if e.smooths else BLOCK_BYTES
+    block = min(max(budget / MIB, volume), e.flags * e.image.widest)
+    return WITH_MASKERS + means_of(e) + 6 * block
+
+
+def means_of(extraction: Extraction) -> float:
+    """Count one signal for each region, of float64, and nilearn's copies of it."""
+    return 6 * 8 * extraction.image.n_volumes * len(extraction.n_voxels) / MIB
+
+
 def touched_share(image: Image | Series, n_voxels: Sequence[int], active: int) -> float:
     """Estimate how much of a mapped array is touched by those regions that are worked on at once.
 

@@ -78,8 +78,8 @@ def scratch_folder(folder: Path | None) -> Iterator[Path]:
     to the files of its successor. It finds its own gone, and fails.
     """
     if folder is None:
-        with tempfile.TemporaryDirectory() as scratch:
-            yield Path(scratch)
+        with tempfile.TemporaryDirectory() as unnamed:
+            yield Path(unnamed)
         return
     is_new = not folder.exists()
     for left_behind in folder.glob(f"{SCRATCH}*"):
@@ -214,7 +214,7 @@ def blocks_of(
         if block.values.dtype.kind == "f":
             not_finite = ~np.isfinite(block.values)
             if not_finite.any():
-                n_in_all += np.count_nonzero(not_finite)
+                n_in_all += int(np.count_nonzero(not_finite))
                 n_not_finite += np.count_nonzero(not_finite[:, wanted], axis=0)
         yield Block(block.first_volume, 0, smooth(block.values, source.grid, source.affine, smoothing_fwhm))
     tell_smoothed(n_in_all, source.path)

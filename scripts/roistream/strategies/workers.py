@@ -1,12 +1,16 @@
 """Workers, and what they have to tell: it reaches the log once, however many of them say it."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from roistream.errors import UserError
 from roistream.faults import free_space
+from roistream.images.image import Image
+from roistream.images.series import Series
+from roistream.images.volumes import read_blocks
 
 logger = logging.getLogger("roistream")
 
@@ -34,7 +38,7 @@ def listen(function: Callable, *task: Any) -> tuple[Any, list[tuple[int, str]]]:
 class Keeper(logging.Handler):
     """Keeps lines of the log."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.lines: list[tuple[int, str]] = []
 
@@ -44,7 +48,7 @@ class Keeper(logging.Handler):
 
 
 @contextmanager
-def keeping_lines():
+def keeping_lines() -> Iterator[list[tuple[int, str]]]:
     """Keep what is put into the log meanwhile, instead of showing it."""
     keeper, propagate = Keeper(), logger.propagate
     logger.addHandler(keeper)
@@ -54,6 +58,24 @@ def keeping_lines():
     finally:
         logger.removeHandler(keeper)
         logger.propagate = propagate
+
+
+@contextmanager
+def explaining_bus_errors(source: Image | Series) -> Iterator[None]:
+    """Let our reader say why a worker could not read a page of a mapped image: all that the worker gets is a signal.
+
+    Raises
+    ------
+    UserError
+        A worker of the enclosed code was ended by SIGBUS, and the image cannot be read to its end.
+    """
+    try:
+        yield
+    except BrokenExecutor as error:
+        if "SIGBUS" in str(error):
+            for _ in read_blocks(source):
+                pass
+        raise
 
 
 def check_workers(n_jobs: int) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roistream.errors import UserError
-from roistream.paths import absolute
+from roistream.paths import absolute, reading
 from roistream.study.bidsignore import ignored_by
 from roistream.study.names import ACQUISITION, NO_VALUE, VERSIONS, BidsFile, read_name, same_value
 
@@ -26,11 +26,12 @@ logger = logging.getLogger("roistream")
 
 @dataclass(frozen=True)
 class BidsRun:
-    """A run, the image that it belongs to, and its table of confounds; paths are absolute."""
+    """A run, the image that it belongs to, its table of confounds and its brain mask; paths are absolute."""
 
     image: str
     path: Path
     confounds: Path | None
+    mask: Path | None = None
 
 
 def find_bids_runs(
@@ -38,6 +39,7 @@ def find_bids_runs(
     filters: Mapping[str, Sequence[str]] | None = None,
     concatenate: Collection[str] = (),
     with_confounds: bool = True,
+    with_masks: bool = True,
 ) -> list[BidsRun]:
     """Find the runs of a BIDS dataset, image by image.
 
@@ -52,6 +54,8 @@ def find_bids_runs(
         one image, in the natural order of these entities.
     with_confounds : bool
         Give each run its table of confounds, if the dataset has such tables.
+    with_masks : bool
+        Give each run its brain mask, where there is one.
 
     Returns
     -------
@@ -74,6 +78,7 @@ def find_bids_runs(
     runs = sorted(chosen(bold, filters), key=natural_order)
     refuse_mixtures(runs, filters, dataset)
     confounds = match_confounds(runs, files, dataset) if with_confounds else None
+    masks = match_masks(runs, files) if with_masks else {}
     names: dict[str, Path] = {}
     for run in runs:
         before = names.setdefault(image_name(run), run.path)
@@ -83,7 +88,7 @@ def find_bids_runs(
     for run in runs:
         images.setdefault(image_name(run, concatenate), []).append(run)
     return [
-        BidsRun(image, part.path, confounds[part.path] if confounds else None)
+        BidsRun(image, part.path, confounds[part.path] if confounds else None, masks.get(part.path))
         for image, parts in images.items()
         for part in parts
     ]
@@ -133,7 +138,8 @@ def without_ignored(bold: list[BidsFile], dataset: Path) -> list[BidsFile]:
     listing = dataset / ".bidsignore"
     if not listing.is_file() or is_derivative(dataset, bold):
         return bold
-    is_ignored = ignored_by(listing.read_text("utf-8", errors="replace").splitlines())
+    with reading(listing):
+        is_ignored = ignored_by(listing.read_text("utf-8", errors="replace").splitlines())
     top = absolute(dataset)
     ignored = [file.path for file in bold if is_ignored(file.path.relative_to(top).as_posix())]
     if len(ignored) == len(bold):
@@ -161,7 +167,8 @@ def is_derivative(dataset: Path, bold: Iterable[BidsFile]) -> bool:
 
 def chosen(files: Sequence[BidsFile], filters: Mapping[str, Sequence[str]]) -> list[BidsFile]:
     """Keep the files that pass all filters; refuse a value that none has."""
-    files, passed = list(files), []
+    files = list(files)
+    passed: list[str] = []
     for entity, values in filters.items():
         wanted = [same_value(entity, value) for value in values]
         present = {file.value(entity) for file in files}
@@ -231,6 +238,16 @@ def match_confounds(runs: Sequence[BidsFile], files: Iterable[BidsFile], dataset
             f"{lacking[0].path}; leave them out by a filter, or give --no-confounds."
         )
     return matched
+
+
+def match_masks(runs: Sequence[BidsFile], files: Iterable[BidsFile]) -> dict[Path, Path]:
+    """Find the brain masks of runs (``desc-brain_mask``): of the same acquisition, and in the same space and resolution."""
+    masks = [file for file in files if file.value("desc") == "brain" and file.suffix == "mask"]
+    found = {(mask.acquisition, mask.grid): mask.path for mask in masks if mask.extension in (".nii", ".nii.gz")}
+    matched = {run.path: found.get((run.acquisition, run.grid)) for run in runs}
+    if found and (lacking := [run for run, mask in matched.items() if mask is None]):
+        logger.warning("%d run(s) have no brain mask, the first is %s.", len(lacking), lacking[0])
+    return {run: mask for run, mask in matched.items() if mask is not None}
 
 
 def is_for_version(table: BidsFile, run: BidsFile) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
+from roistream.cleaning.denoising import check_strategy
 from roistream.errors import UserError
 from roistream.paths import absolute, check_file, shown
-from roistream.strategies import STRATEGIES
+from roistream.strategies import REGISTRY, STRATEGIES
 from roistream.study.filters import check_filters
 from roistream.study.runs import Run
 from roistream.study.settings import is_number
@@ -72,11 +73,11 @@ def chosen_strategies(strategies: str | list[str]) -> list[str]:
     if strategies == "all":
         return list(STRATEGIES)
     for name in strategies:
-        if name not in STRATEGIES:
+        if name not in REGISTRY:
             raise UserError(
-                f"strategy {name!r} is unknown{suggestion(name, STRATEGIES)}; choose from {', '.join(STRATEGIES)}."
+                f"strategy {name!r} is unknown{suggestion(name, REGISTRY)}; choose from {', '.join(REGISTRY)}."
             )
-    return strategies
+    return list(strategies)
 
 
 def suggestion(word: str, choices: Iterable[str]) -> str:
@@ -132,6 +133,15 @@ def unreadable(key: str, path: str) -> dict[str, str]:
     return {}
 
 
+def check_denoising(cleaning: Mapping[str, Any]) -> None:
+    """Refuse, before any table is read, a strategy and thresholds that cannot be; see `check_strategy`."""
+    check_strategy(cleaning)
+    if cleaning.get("leave_out_above") and not (cleaning.get("confounds") or cleaning.get("strategy")):
+        raise UserError(
+            "cleaning: leave_out_above looks at the confounds; add 'confounds: true' or a strategy, or leave it out."
+        )
+
+
 def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs: Sequence[Run]) -> None:
     """Check that the cleaning options go together, with the strategies and with the runs.
 
@@ -149,9 +159,9 @@ def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs:
     UserError
         For the first thing that is wrong.
     """
-    unable = [name for name in strategies if not STRATEGIES[name].smooths]
+    unable = [name for name in strategies if not REGISTRY[name].smooths]
     if cleaning.get("smoothing_fwhm") and unable:
-        able = ", ".join(name for name, entry in STRATEGIES.items() if entry.smooths)
+        able = ", ".join(name for name, entry in REGISTRY.items() if entry.smooths)
         raise UserError(
             f"cleaning: smoothing_fwhm is beyond the strategy {unable[0]}; set 'strategies' to some of {able}."
         )
@@ -161,7 +171,7 @@ def check_cleaning(cleaning: Mapping[str, Any], strategies: Sequence[str], runs:
             f"cleaning: low_pass {low_pass} must be above high_pass {high_pass} (Hz); between them is what stays."
         )
     if cleaning.get("standardize_confounds") is False:
-        if not cleaning.get("confounds"):
+        if not (cleaning.get("confounds") or cleaning.get("strategy")):
             raise UserError(
                 "cleaning: standardize_confounds has no effect without 'confounds: true'; add it, or leave it out."
             )

@@ -14,11 +14,13 @@ from roistream.cleaning.confounds import (
     refuse_other_columns,
     select_columns,
     take_columns,
+    take_measure,
     unmatched_patterns,
 )
+from roistream.cleaning.denoising import find_table, sidecar_of
 from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_left, tell_confounds
 from roistream.errors import UserError
-from roistream.paths import check_file
+from roistream.paths import check_file, identity
 from roistream.tables import Table
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class ConfoundChecks:
         self.cleaning, self.has_column = cleaning, has_column
         self.asked = bool(cleaning.get("confounds"))
         self.columns: Sequence[str] | None = cleaning.get("confound_columns")
+        self.strategy: str | None = cleaning.get("strategy")
+        self.thresholds: Mapping[str, float] = cleaning.get("leave_out_above") or {}
         self._removals: list[Removal] = []
         self._checked: set[Path] = set()
         self._firsts: dict[str, Confounds] = {}
@@ -56,7 +60,7 @@ class ConfoundChecks:
         UserError
             There is no table, or it cannot be read, does not fit the run, holds what is no number, or leaves nothing of it.
         """
-        path = run.confounds
+        path = self.beside(run, self.strategy) if self.strategy else run.confounds
         if path is None:
             if self.asked and self.has_column and not run.is_volume:
                 raise UserError("cleaning asks for confounds, but none are named here; add them")
@@ -65,8 +69,11 @@ class ConfoundChecks:
             return
         self._checked.add(path)
         check_file(path, "The table of confounds ")
-        table = parse_confounds(path) if self.asked else None
+        table = parse_confounds(path) if self.asked or self.thresholds else None
         if table is not None:
+            for column in self.thresholds:
+                take_measure(table, column, "leave_out_above")
+        if table is not None and self.asked:
             unmatched = unmatched_patterns([table.columns], self.columns)
             self._unmatched = (
                 unmatched if self._unmatched is None else [one for one in self._unmatched if one in unmatched]
@@ -78,13 +85,29 @@ class ConfoundChecks:
                 f"the confounds {path} have {n_rows} rows, but {run.path} has {run.n_volumes} volumes; "
                 "give the table of this run"
             )
-        if table is None:
+        if table is None or not self.asked:
             return
         confounds, _ = take_columns(table, self.columns)
         if not self.cleaning.get("per_run", True):
             refuse_other_columns([self._firsts.setdefault(run.image, confounds), confounds])
         elif run.n_volumes == n_rows and not run.is_volume:
             self.look_at_rank(confounds, run.t_r)
+
+    def beside(self, run: Run, strategy: str) -> Path:
+        """Find the table beside a run that the strategy is made of, which no other may be named for."""
+        table = find_table(run.path, strategy)
+        if run.confounds is not None and identity(run.confounds) != identity(table):
+            raise UserError(
+                f"the strategy {strategy} is made of {table}, but {run.confounds} is named here; name the table beside "
+                "the run, or none"
+            )
+        of_tissues = self.strategy == "compcor" and "anat" in (self.cleaning.get("compcor") or "anat")
+        if of_tissues and not sidecar_of(table).is_file():
+            raise UserError(
+                f"the strategy compcor needs {sidecar_of(table)}, which tells the masks of the components; put it there, or set "
+                "compcor: temporal"
+            )
+        return table
 
     def look_at_rank(self, confounds: Confounds, t_r: float | None) -> None:
         """Find out what the confounds of a run that is cleaned by itself take from it; refuse it if nothing is left."""
@@ -98,7 +121,9 @@ class ConfoundChecks:
         tell_confounds(self._removals)
         if self.asked and not self.has_column:
             return ["cleaning asks for confounds, but there is no column 'confounds'; add the column"]
-        whose = f"any run's confounds, such as {self._first.path}" if self._first else ""
+        if self._first is None:
+            return []
+        whose = f"any run's confounds, such as {self._first.path}"
         return [word_unmatched(pattern, self._first.columns, whose) for pattern in self._unmatched or ()]
 
 

@@ -4,76 +4,13 @@ Signals are float64 when they get there, whatever type they were extracted in. I
 float32, and the last three or four digits of a matrix depend on how many threads multiply.
 """
 
-import csv
-import json
-import logging
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from roistream.errors import UserError
-from roistream.outputs import whole_file
-from roistream.study.measures import ESTIMATORS, MEASURES
-
-logger = logging.getLogger("roistream")
-
-
-@dataclass(frozen=True)
-class Signals:
-    """The signals of an image, as its table has them.
-
-    Attributes
-    ----------
-    names : list of str
-        The regions.
-    values : numpy.ndarray
-        ``(n_volumes, n_regions)``, in the type that they were extracted in; NaN for ``n/a``.
-    sidecar : dict
-        What the table's sidecar says.
-    volumes : numpy.ndarray, optional
-        int, ``(n_volumes,)``: which volume of the image each row is, where the table tells; else all of them are there.
-    """
-
-    names: list[str]
-    values: np.ndarray
-    sidecar: Mapping[str, Any]
-    volumes: np.ndarray | None = None
-
-    def present(self) -> np.ndarray:
-        """Tell which regions have a signal: finite, and constant over no run.
-
-        Of a constant signal cleaning may leave rounding error, scaled up; it would pass for a signal that goes with no other.
-        """
-        constant = np.isin(self.names, self.sidecar.get("ConstantRegions", []))
-        with np.errstate(invalid="ignore"):
-            return np.isfinite(self.values).all(axis=0) & (np.ptp(self.values, axis=0) > 0) & ~constant
-
-
-def read_signals(table: Path) -> Signals:
-    """Read a table of signals and its sidecar; every number becomes the one that was extracted.
-
-    Raises
-    ------
-    UserError
-        One of them is not there, or is not what an extraction has written.
-    """
-    try:
-        sidecar = json.loads(table.with_suffix(".json").read_text("utf-8"))
-        with table.open(newline="", encoding="utf-8") as stream:
-            rows = csv.reader(stream, delimiter="\t")
-            columns = next(rows)
-            names = columns[-sidecar["NumberOfRegions"] :]
-            first = len(columns) - len(names)  # 1 where the first column counts volumes
-            cells = list(rows)
-        values = [[float(cell) if cell != "n/a" else np.nan for cell in row[first:]] for row in cells]
-        volumes = np.array([int(row[0]) for row in cells]) if first else None
-        return Signals(names, np.array(values, sidecar["DataType"]).reshape(-1, len(names)), sidecar, volumes)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        raise UserError(f"{table} and its sidecar cannot be used ({error!r}); delete both, and run again.") from error
+from roistream.study.matrices import ESTIMATORS, MEASURES
+from roistream.study.signals import Signals
 
 
 def connect(signals: Signals, kind: str, estimator: str = "ledoit_wolf", fisher_z: bool = False) -> np.ndarray:
@@ -152,24 +89,3 @@ def describe_matrix(
         "Remarks": [remark] if remark else [],
         "Fingerprint": signals.sidecar["Fingerprint"],
     }
-
-
-def write_matrix(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
-    """Write a matrix with the regions' names in both directions, ``n/a`` for NaN; each number has all its digits."""
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(["Node", *names])
-        for name, row in zip(names, matrix.tolist(), strict=True):
-            writer.writerow([name, *("n/a" if value != value else repr(value) for value in row)])
-
-
-def read_matrix(path: Path) -> tuple[list[str], np.ndarray]:
-    """Read what `write_matrix` has written: names and matrix."""
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = csv.reader(stream, delimiter="\t")
-            names = next(rows)[1:]
-            values = [[float(cell) if cell != "n/a" else np.nan for cell in row[1:]] for row in rows]
-        return names, np.array(values).reshape(len(names), len(names))
-    except (OSError, ValueError, StopIteration) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it, and run again.") from error

@@ -17,6 +17,9 @@ from roistream.errors import UserError
 FOLDER = Path("derivatives/roistream")
 """Where the dataset lies, below the working directory."""
 
+LONGEST_NAME = 60
+"""Letters of an atlas's name; those of an image and what else a file name holds leave no room for more of 255."""
+
 BIDS_VERSION = "1.10.0"
 
 IGNORED = (
@@ -27,9 +30,13 @@ IGNORED = (
     "*_relmat.*",
     "atlas-*_dseg.tsv",
     "study.*",
+    "study_*",
 )
 """What a BIDS validator does not know: lines of ``.bidsignore``."""
 
+
+PARQUET_SIGNALS, PARQUET_CONNECTIVITY = "study_timeseries", "study_connectivity.parquet"
+"""What the study is called as one dataset: a folder with a file for each image, and a table."""
 
 RESULTS = ("timeseries.tsv", "timeseries.json", "bold.tsv", "voxels.npy", "voxels.tsv", "relmat.tsv", "relmat.json")
 """How the names of the files end that belong to an image."""
@@ -78,7 +85,7 @@ def atlas_name(atlas: str, scale: int) -> str:
     stem = re.sub(r"(\.nii|\.img|\.hdr)?(\.gz|\.bz2)?$", "", Path(atlas).name, flags=re.IGNORECASE)
     entity = re.search(r"(?:^|_)(?:atlas|seg)-([A-Za-z0-9]+)", stem)
     name = entity[1] if entity else re.sub(r"[^A-Za-z0-9]", "", re.sub(r"_(dseg|atlas|labels)$", "", stem))
-    if not name:
+    if not 0 < len(name) <= LONGEST_NAME:
         raise UserError(f"No name for the results can be made from the atlas {atlas}; set the config key 'atlas_name'.")
     return name
 

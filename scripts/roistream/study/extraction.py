@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roistream.cleaning.left_out import LeftOut, join_left_out
 from roistream.cleaning.options import Cleaning
 from roistream.images.progress import progress
 from roistream.images.series import Series
@@ -44,7 +45,7 @@ class Extraction:
     n_constant : numpy.ndarray
         int; for each region the voxels that hold data, but one value throughout a run.
     constant_regions : dict of numpy.ndarray
-        bool; for each statistic the regions whose signal has one value throughout a run.
+        bool; for each statistic the regions whose signal has one value throughout a run; volumes that are left out do not count.
     """
 
     signals: dict[str, np.ndarray]
@@ -64,7 +65,8 @@ def extract(
     statistics: Sequence[str],
     smoothing_fwhm: float | None = None,
     voxels: VoxelFile | None = None,
-    run_lengths: Sequence[int] | None = None,
+    parts: Sequence[LeftOut] = (),
+    mask: np.ndarray | None = None,
 ) -> Extraction:
     """Go through an image once.
 
@@ -84,8 +86,10 @@ def extract(
         Smooth each volume first, in mm. Whether voxels hold data is seen before.
     voxels : VoxelFile, optional
         Gets the volumes, too.
-    run_lengths : sequence of int, optional
-        Volumes of each part that is cleaned by itself; by default the image is one.
+    parts : sequence of LeftOut
+        The parts that are cleaned by themselves, and what is left out of them; by default the image is one, and all is kept.
+    mask : numpy.ndarray, optional
+        bool, the voxels of a volume in the order of the file: others are none of any region, and do not count as covered.
 
     Returns
     -------
@@ -94,8 +98,8 @@ def extract(
     """
     positions, regions = locate_regions(labels, wanted)
     watched = np.concatenate([positions, other_voxels(atlas_voxels[:, 1], positions, source.n_voxels)])
-    run_lengths = run_lengths or [source.n_volumes]
-    watch, n_regions = DataWatch(watched.size, run_lengths), len(wanted)
+    parts = parts or [LeftOut(source.n_volumes)]
+    watch, n_regions = DataWatch(watched.size, [part.n_volumes for part in parts]), len(wanted)
     reduction = LabelReduction(regions, n_regions, statistics)
     signals: dict[str, np.ndarray] = {}
     budget = SMOOTHING_BLOCK_BYTES if smoothing_fwhm else BLOCK_BYTES
@@ -110,7 +114,7 @@ def extract(
         reducing = watching[:, : positions.size]
         if smoothing_fwhm:
             if values.dtype.kind == "f":
-                n_in_all += values.size - np.count_nonzero(np.isfinite(values))
+                n_in_all += values.size - int(np.count_nonzero(np.isfinite(values)))
             values = smooth(values, source.grid, source.affine, smoothing_fwhm)
             reducing = np.take(values, positions, axis=1)
             reducing[~np.isfinite(reducing)] = 0
@@ -126,14 +130,16 @@ def extract(
     for of_statistic in signals.values():
         of_statistic[:, ~filled] = np.nan
     constant = (watch.constant & watch.filled)[of_regions]
+    covered = watch.holds_data if mask is None else watch.holds_data & mask[watched]
+    kept, lengths = join_left_out(parts).kept, [part.kept.size for part in parts]
     return Extraction(
         signals,
         reduction.n_voxels,
-        measure_coverage(atlas_voxels, n_regions, watched[watch.holds_data]),
+        measure_coverage(atlas_voxels, n_regions, watched[covered]),
         ~filled,
         np.bincount(regions, watch.n_not_finite[of_regions], n_regions).astype(np.int64),
         np.bincount(regions, constant, n_regions).astype(np.int64),
-        {name: constant_signals(of_statistic, run_lengths) for name, of_statistic in signals.items()},
+        {name: constant_signals(of_statistic[kept], lengths) for name, of_statistic in signals.items()},
     )
 
 
@@ -186,15 +192,15 @@ def clean(signals: np.ndarray, wanted: Sequence[int], cleaning: Cleaning) -> np.
     Returns
     -------
     numpy.ndarray
-        Of the same shape, in the type that nilearn gives.
+        ``(n_kept, n_regions)``, in the type that nilearn gives.
     """
     ascending = np.argsort(wanted, kind="stable")
     present = ascending[~np.isnan(signals[0, ascending])] if len(signals) else ascending
     if not cleaning.temporal or not present.size:
-        return signals
+        return signals[cleaning.kept_volumes(len(signals))] if cleaning.left_out else signals
     from roistream.cleaning.signals import clean_signals  # of no use to who does not clean
 
     cleaned = clean_signals(np.asfortranarray(signals[:, present]), cleaning)
-    result = np.full(signals.shape, np.nan, cleaned.dtype)
+    result = np.full((len(cleaned), len(wanted)), np.nan, cleaned.dtype)
     result[:, present] = cleaned
     return result

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from roistream.cleaning.options import check_filter
+from roistream.cleaning.prepare import check_filter
 from roistream.errors import UserError
 from roistream.images.repetition_time import group, name_files
 from roistream.study.runs import Run

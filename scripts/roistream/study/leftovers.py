@@ -1,9 +1,12 @@
-"""Matrices that are not asked for any more, and the records of jobs whose files are not all there."""
+"""Matrices and Parquet files that are not asked for any more, and the records of jobs whose files are not all there."""
 
 import json
 import logging
+import shutil
 from collections.abc import Collection
 from pathlib import Path
+
+from roistream.study.derivatives import PARQUET_CONNECTIVITY, PARQUET_SIGNALS
 
 logger = logging.getLogger("roistream")
 
@@ -18,7 +21,7 @@ def remove_matrices(study: Path, atlas: str, asked: Collection[str], estimator: 
     atlas : str
         What file names call the atlas.
     asked : collection of str
-        How the names of those that are asked for go on behind it, see `roistream.study.measures.matrix_name`.
+        How the names of those that are asked for go on behind it, see `roistream.study.matrices.matrix_name`.
     estimator : str
         What sidecars call the estimator that is asked for.
 
@@ -47,6 +50,14 @@ def made_by(sidecar: Path) -> str | None:
         return json.loads(sidecar.read_text("utf-8"))["CovarianceEstimator"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def remove_parquet(study: Path, keep: bool, keep_connectivity: bool) -> None:
+    """Remove the study as one dataset, or its table of connectivity, where it is not asked for or not up to date."""
+    if not keep:
+        shutil.rmtree(study / PARQUET_SIGNALS, ignore_errors=True)
+    if not keep_connectivity:
+        (study / PARQUET_CONNECTIVITY).unlink(missing_ok=True)
 
 
 def remove_records(records: Path, study: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from roistream.errors import UserError
 from roistream.images.grids import grid_id
 from roistream.images.repetition_time import Statement, said_by_somebody, settle
 from roistream.samples import adhd
@@ -18,10 +19,15 @@ COMPARED = "large_fmri"
 
 def list_runs(
     config: Mapping[str, Any], schema: Mapping[str, Any], check: bool, place: Callable[[str], str]
-) -> dict[str, dict[str, list[Run]]]:
-    """List the runs of the images of both targets; see `Plan`."""
+) -> tuple[dict[str, list[Run]], dict[str, list[Run]]]:
+    """List the runs of the images of both targets: `Plan.runs` and `Plan.study`."""
     if config["dataset"] in SAMPLES:
         table = sample_runs(config, place)
+        if check and config["cleaning"].get("strategy"):
+            raise UserError(
+                f"cleaning: a strategy is made of fMRIPrep's files, and the dataset {config['dataset']} has none; leave it out, "
+                "or set 'dataset' to a runs table."
+            )
         if check and config["cleaning"].get("confounds"):
             check_known_columns(
                 adhd.REGRESSORS, config["cleaning"].get("confound_columns"), f"of the {config['dataset']} data"
@@ -33,7 +39,7 @@ def list_runs(
     images = by_image(study)
     if check:
         derivatives.check_names(list(images))
-    return {"runs": by_image(runs), "study": {derivatives.image_stem(image): runs for image, runs in images.items()}}
+    return by_image(runs), {derivatives.image_stem(image): runs for image, runs in images.items()}
 
 
 def sample_runs(config: Mapping[str, Any], place: Callable[[str], str] = str) -> dict[str, Run]:

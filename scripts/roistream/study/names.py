@@ -59,6 +59,11 @@ class BidsFile:
         return self.entities.get(entity, NO_VALUE)
 
     @property
+    def grid(self) -> tuple[str, ...]:
+        """In which space and resolution it is, as far as its name tells."""
+        return tuple(self.value(entity) for entity in ("space", "cohort", "res"))
+
+    @property
     def acquisition(self) -> frozenset[tuple[str, str]]:
         """Which acquired run the file belongs to: all that its name says, but for versions; in whatever order."""
         return frozenset(

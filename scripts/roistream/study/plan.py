@@ -15,6 +15,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
+from roistream.cleaning.denoising import find_table
 from roistream.errors import Problems, UserError
 from roistream.images.grids import grid_id
 from roistream.images.image import describe
@@ -31,6 +32,7 @@ from roistream.study import derivatives
 from roistream.study.configuration import (
     check_cleaning,
     check_configuration,
+    check_denoising,
     chosen_strategies,
     with_safe_paths,
     wrong_inputs,
@@ -108,10 +110,17 @@ class Plan:
 
     def confounds_of(self, image: str) -> list[Path]:
         """List the tables of confounds that an image is cleaned with, one for each run."""
-        if not self.config["cleaning"].get("confounds"):
+        cleaning = self.config["cleaning"]
+        if cleaning.get("strategy"):
+            return [find_table(run.path, cleaning["strategy"]) for run in self.runs_of(image)]
+        if not cleaning.get("confounds"):
             return []
         tables = [run.confounds for run in self.runs_of(image) if run.confounds is not None]
         return [table for table, _ in groupby(tables)]  # volumes of one run may all name its table
+
+    def masks_of(self, image: str) -> list[Path]:
+        """List the different brain masks of the runs of an image."""
+        return list(dict.fromkeys(run.mask for run in self.runs_of(image) if run.mask is not None))
 
     def cleaning_options(self, image: str) -> dict[str, Any]:
         """Give the options of cleaning of an image, named as those of the programs that extract."""
@@ -214,9 +223,11 @@ class Plan:
     def timeseries_mib(self, image: str) -> float:
         """Predict what the extraction of an image of a study takes."""
         source = open_series([run.path for run in self.runs_of(image)])
-        config = self.config
+        config, masks = self.config, self.masks_of(image)
         return predict_timeseries_mib(
-            source, len(self.names), len(config["statistics"]), config["cleaning"], config["save_voxels"]
+            *(source, len(self.names), len(config["statistics"])),
+            {**config["cleaning"], "masks": masks},
+            config["save_voxels"],
         )
 
 
@@ -256,6 +267,7 @@ def make_plan(
     config = as_meant(config, schemas["config"], files, words)
     if check:
         check_configuration(config, schemas["config"])
+        check_denoising(config["cleaning"])
     wrong = wrong_inputs(config) if check else {}
     config = with_safe_paths(config)
     problems = Problems(wrong.values())
@@ -266,7 +278,8 @@ def make_plan(
             check_labels(config, list(plan.names))
     if "dataset" not in wrong:
         with problems:
-            plan = replace(plan, **list_runs(config, schemas["runs"], check, place))
+            listed, study = list_runs(config, schemas["runs"], check, place)
+            plan = replace(plan, runs=listed, study=study)
     problems.tell()
     if check:
         runs = join_volumes([*chain(*plan.runs.values())])

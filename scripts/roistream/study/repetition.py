@@ -81,7 +81,7 @@ def acquisition_of(run: Path) -> Hashable:
 
 def tell_repetition(runs: Sequence[str | Path], confounds: Sequence[str | Path] = ()) -> None:
     """Tell of runs or tables of confounds of which one is given twice to a program; whoever calls it may mean it."""
-    given = [("run", files_of(Path(path))[1], path) for path in runs]
+    given: list[tuple[str, str | Path, str | Path]] = [("run", files_of(Path(path))[1], path) for path in runs]
     given += [("table of confounds", path, path) for path in confounds]
     first: dict[Hashable, str | Path] = {}
     for kind, file, path in given:

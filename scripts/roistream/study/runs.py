@@ -12,9 +12,10 @@ from roistream.images.image import Image
 from roistream.images.repetition_time import RepetitionTime
 from roistream.images.series import check_runs_fit, files_by_run, inspect_run
 from roistream.outputs import whole_file
-from roistream.paths import as_argument
+from roistream.paths import as_argument, reading
 from roistream.study.confound_checks import ConfoundChecks
 from roistream.study.repetition import Listed
+from roistream.study.selections import SelectionChecks
 from roistream.study.tables import read_rows
 from roistream.study.times import Times, read_t_r
 from roistream.tables import SEPARATOR_NAMES, SEPARATORS, find_separator
@@ -44,6 +45,10 @@ class Run:
         Whether its header says that it is a single 3D volume.
     oriented : bool
         Whether its header says where it lies, as far as that is known.
+    mask : pathlib.Path or None
+        Its brain mask.
+    sample_mask : str
+        Its volumes that are kept, as `roistream.cleaning.left_out.parse_sample_mask` reads them; empty for all.
     line : int or None
         Where it stands in the table.
     """
@@ -57,6 +62,8 @@ class Run:
     grid: str | None = None
     is_volume: bool = False
     oriented: bool = True
+    mask: Path | None = None
+    sample_mask: str = ""
     line: int | None = field(default=None, compare=False)
 
 
@@ -71,6 +78,7 @@ def join_volumes(runs: Sequence[Run]) -> list[Run]:
                 last,
                 n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0),
                 confounds=last.confounds or run.confounds,
+                mask=last.mask or run.mask,
                 t_r=timed.t_r,
                 time=timed.time,
             )
@@ -117,7 +125,7 @@ def read_runs_table(
     listed = Listed(by_content=inspect_runs)
     first_images: dict[str, Image] = {}
     confounds = ConfoundChecks(cleaning or {}, "confounds" in columns)
-    times = Times((cleaning or {}).get("t_r"))
+    times, selections = Times((cleaning or {}).get("t_r")), SelectionChecks()
     for line, row, found in check_rows(columns, rows, schema):
         if row.get("run"):
             run = replace(as_run(row, path.parent), line=line)
@@ -129,7 +137,7 @@ def read_runs_table(
             if repeated:
                 found.append(repeated)
             elif inspect_runs:
-                run, more = look_at_run(run, first_images, confounds, times)
+                run, more = look_at_run(run, first_images, confounds, times, selections)
                 found += [*more, *listed.confounds(line, run.image, run.path, run.confounds, run.is_volume)]
             runs.append(run)
         problems += [f"line {line}: {problem.rstrip('.')}" for problem in found]
@@ -184,13 +192,18 @@ def check_rows(
 
 def as_run(row: Mapping[str, str], folder: Path) -> Run:
     """Turn a row into a run; paths are relative to `folder`."""
-    confounds = row.get("confounds", "")
-    table = None if confounds in ("", "n/a") else as_argument(folder / confounds)
-    return Run(row["image"], as_argument(folder / row["run"]), table)
+    named = {key: row.get(key, "") for key in ("confounds", "mask", "sample_mask")}
+    named = {key: "" if value == "n/a" else value for key, value in named.items()}
+    table, mask = (as_argument(folder / named[key]) if named[key] else None for key in ("confounds", "mask"))
+    return Run(row["image"], as_argument(folder / row["run"]), table, mask=mask, sample_mask=named["sample_mask"])
 
 
 def look_at_run(
-    run: Run, first_images: dict[str, Image], confounds: ConfoundChecks, times: Times
+    run: Run,
+    first_images: dict[str, Image],
+    confounds: ConfoundChecks,
+    times: Times,
+    selections: SelectionChecks,
 ) -> tuple[Run, list[str]]:
     """Look at the files of a run.
 
@@ -204,6 +217,8 @@ def look_at_run(
         Looks at the table of confounds.
     times : Times
         Finds and compares the TRs.
+    selections : SelectionChecks
+        Looks at masks.
 
     Returns
     -------
@@ -226,6 +241,7 @@ def look_at_run(
             oriented=image.oriented,
         )
         check_runs_fit([first_images.setdefault(run.image, image), image])
+        selections.look(run, image)
         times.check(run.image, run.path, time)
     except UserError as error:
         problems.append(str(error))
@@ -241,7 +257,10 @@ def write_run_lengths(files: Sequence[Image], path: str | Path) -> None:
 
     3D files next to each other are one run, which has the name of the first.
     """
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        whole_file(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+    ):
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(["run", "first_volume", "n_volumes"])
         first_volume = 0
@@ -254,7 +273,7 @@ def write_run_lengths(files: Sequence[Image], path: str | Path) -> None:
 def read_run_lengths(path: str | Path) -> list[int]:
     """Read the number of volumes of each run from what `write_run_lengths` wrote."""
     try:
-        with Path(path).open(newline="", encoding="utf-8") as stream:
+        with reading(path), Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             return [int(row["n_volumes"]) for row in csv.DictReader(stream, delimiter="\t")]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

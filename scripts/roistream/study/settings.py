@@ -83,8 +83,9 @@ def merged(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for source in sources:
         for key, value in source.items():
             before = result.get(key)
-            both = isinstance(before, Mapping) and isinstance(value, Mapping)
-            result[key] = merged([before, value]) if both else value
+            if isinstance(before, Mapping) and isinstance(value, Mapping):
+                value = merged([before, value])
+            result[key] = value
     return result
 
 
@@ -94,9 +95,10 @@ def meant(value: Any, written: Any, schema: Mapping[str, Any]) -> Any:
     if isinstance(value, Mapping) and "object" in kinds:
         inner = schema.get("properties", {})
         written = written if isinstance(written, Mapping) else {}
-        return {key: meant(entry, written.get(key), inner.get(key, {})) for key, entry in value.items()}
+        other = schema.get("additionalProperties") or {}
+        return {key: meant(entry, written.get(key), inner.get(key, other)) for key, entry in value.items()}
     if isinstance(value, list) and "array" in kinds:
-        items = next((entry["items"] for entry in alternatives(schema) if "items" in entry), {})
+        items: Mapping[str, Any] = next((entry["items"] for entry in alternatives(schema) if "items" in entry), {})
         written = written if isinstance(written, list) and len(written) == len(value) else [None] * len(value)
         return [meant(entry, text, items) for entry, text in zip(value, written, strict=True)]
     text = written if isinstance(written, str) and stands_for(written, value) else None

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from roistream.outputs import whole_file
 from roistream.study.derivatives import RESULTS, image_prefix, read_sidecar
@@ -12,6 +13,9 @@ from roistream.study.derivatives import RESULTS, image_prefix, read_sidecar
 logger = logging.getLogger("roistream")
 
 MISSING = "n/a"
+
+WITH_RESULTS = ("done", "short")
+"""What the status of an image is that has current results."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,18 @@ class StudyRow:
     image : str
         What its files are called.
     status : str
-        ``done``; ``missing``: there are no results; ``outdated``: those that are there are of another configuration or of
-        other inputs.
+        ``done``; ``short``: done, but a run keeps fewer volumes than ``min_volumes``; ``missing``: there are no results;
+        ``outdated``: those that are there are of another configuration or of other inputs.
     n_volumes : int or None
         Volumes of all its runs.
+    n_volumes_kept : int or None
+        Those that are not left out.
+    mean_framewise_displacement : float or None
+        In mm, over all volumes, where the confounds tell.
     t_r : float or None
         Repetition time in seconds.
-    n_regions, n_regions_missing : int or None
-        Regions asked for; regions without a voxel in the image, or without data in it.
+    n_regions, n_regions_missing, n_regions_low_coverage : int or None
+        Regions asked for; those without a voxel in the image, or without data in it; those with less than ``min_coverage``.
     least_coverage : float or None
         The smallest coverage of a region that the atlas has.
     n_values_not_finite, n_constant_voxels, n_constant_regions : int or None
@@ -48,9 +56,12 @@ class StudyRow:
     image: str
     status: str
     n_volumes: int | None = None
+    n_volumes_kept: int | None = None
+    mean_framewise_displacement: float | None = None
     t_r: float | None = None
     n_regions: int | None = None
     n_regions_missing: int | None = None
+    n_regions_low_coverage: int | None = None
     least_coverage: float | None = None
     n_values_not_finite: int | None = None
     n_constant_voxels: int | None = None
@@ -66,9 +77,12 @@ COLUMNS = [field.name for field in fields(StudyRow)]
 
 KEYS = {
     "n_volumes": "NumberOfVolumes",
+    "n_volumes_kept": "NumberOfVolumesKept",
+    "mean_framewise_displacement": "MeanFramewiseDisplacement",
     "t_r": "RepetitionTime",
     "n_regions": "NumberOfRegions",
     "n_regions_missing": "RegionsMissing",
+    "n_regions_low_coverage": "RegionsLowCoverage",
     "least_coverage": "LeastCoverage",
     "n_values_not_finite": "ValuesNotFinite",
     "n_constant_voxels": "ConstantVoxels",
@@ -90,10 +104,11 @@ def summarise_image(image: str, sidecar: Path, log: Path, pending: bool = False)
     if pending:
         return StudyRow(image, "outdated", reason="not made again yet since configuration or inputs have changed")
     content = read_sidecar(sidecar)
-    found = {column: content.get(key) for column, key in KEYS.items()}
+    found: dict[str, Any] = {column: content.get(key) for column, key in KEYS.items()}
     found = {key: len(value) if isinstance(value, list) else value for key, value in found.items()}
-    remarks = [" ".join(remark.split()) for remark in content.get("Remarks", [])]
-    return StudyRow(image, "done", **found, remarks="; ".join(remarks))
+    too_few = content.get("TooFewVolumes", [])
+    remarks = [" ".join(remark.split()) for remark in [*too_few, *content.get("Remarks", [])]]
+    return StudyRow(image, "short" if too_few else "done", **found, remarks="; ".join(remarks))
 
 
 def last_error(log: Path) -> str:

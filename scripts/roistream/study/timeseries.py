@@ -16,19 +16,23 @@ from typing import Any
 import numpy as np
 
 from roistream import __version__
+from roistream.cleaning.denoising import OPTIONS
 from roistream.cleaning.options import Cleaning, outcome
 from roistream.images.series import Series
-from roistream.outputs import whole_file
+from roistream.outputs import as_json, whole_file
 from roistream.regions.coverage import Region
 from roistream.regions.placed import PlacedAtlas
 from roistream.study.derivatives import RESULTS, read_sidecar
 from roistream.study.extraction import Extraction
 
+VOLUME = "volume"
+"""The column that tells which volume a row is, where volumes may be left out."""
+
 logger = logging.getLogger("roistream")
 
 
-def write_signals(signals: np.ndarray, names: Sequence[str], path: Path) -> None:
-    """Write a table of signals: a row for each volume, a column for each region, ``n/a`` for NaN.
+def write_signals(signals: np.ndarray, names: Sequence[str], path: Path, volumes: np.ndarray | None = None) -> None:
+    """Write a table of signals: a row for each volume that is kept, a column for each region, ``n/a`` for NaN.
 
     Numbers have as many digits as tell any two values of their type apart.
 
@@ -40,13 +44,18 @@ def write_signals(signals: np.ndarray, names: Sequence[str], path: Path) -> None
         The columns.
     path : path
         The TSV to write.
+    volumes : numpy.ndarray, optional
+        int, which volume of the image each row is: the first column, ``volume``.
     """
     line = "\t".join(["%.9g" if signals.dtype == np.float32 else "%r"] * len(names)) + "\n"
+    counted = [] if volumes is None else [VOLUME]
     missing = np.isnan(signals).any()
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, delimiter="\t", lineterminator="\n").writerow(names)
-        for row in signals:
+        csv.writer(stream, delimiter="\t", lineterminator="\n").writerow([*counted, *names])
+        for number, row in enumerate(signals):
             text = line % tuple(row.tolist())
+            if volumes is not None:
+                stream.write(f"{volumes[number]}\t")
             stream.write(re.sub(r"\bnan\b", "n/a", text) if missing else text)
 
 
@@ -94,6 +103,8 @@ def describe(
     cleaning: Cleaning,
     predicted_mib: float,
     begin: float,
+    remarks: Sequence[str] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make the content of a sidecar.
 
@@ -115,6 +126,10 @@ def describe(
         Predicted peak memory.
     begin : float
         When the extraction began, by ``time.monotonic``.
+    remarks : sequence of str
+        Sentences on what is odd beside the files.
+    more : mapping, optional
+        Further entries.
     """
     names = np.array([region.name for region in placed.regions], object)
     confounds = dict.fromkeys(name for removal in cleaning.removals for name in removal.names)
@@ -136,7 +151,8 @@ def describe(
         "ValuesNotFinite": int(found.n_not_finite.sum()),
         "ConstantVoxels": int(found.n_constant.sum()),
         "ConstantRegions": names[found.constant_regions[statistic]].tolist(),
-        "Remarks": [*source.remarks, *placed.remarks],
+        **(more or {}),
+        "Remarks": [*source.remarks, *placed.remarks, *remarks],
         "Fingerprint": fingerprint(made_with, placed.regions),
         "SoftwareVersions": software_versions(),
         "PredictedPeakMiB": round(predicted_mib, 1),
@@ -175,9 +191,12 @@ def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleani
             regions[smallest].name,
             found.coverage[smallest],
         )
-    for region, none, n_not_finite in zip(regions, found.without_data, found.n_not_finite, strict=True):
+    of_regions = zip(regions, found.n_voxels.tolist(), found.without_data, found.n_not_finite, strict=True)
+    for region, n_voxels, none, n_not_finite in of_regions:
         name = f"Region {region.label} ({region.name})"
-        if none and region.n_voxels:
+        if none and region.n_voxels and not n_voxels:
+            logger.warning("%s has no voxel inside of the brain mask; its column is n/a.", name)
+        elif none and region.n_voxels:
             logger.warning("%s has no data in this image: all its voxels are 0 or not finite; its column is n/a.", name)
         elif none:
             logger.warning("%s has no voxel in this image; its column is n/a.", name)
@@ -198,8 +217,11 @@ def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleani
 
 
 def used_options(made_with: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the options that do something."""
-    return {key: value for key, value in made_with.items() if value not in (None, [], False)}
+    """Keep the options that do something; one of a denoising strategy does wherever it is given."""
+    nothing: tuple[Any, ...] = (None, [], {}, False)
+    return {
+        key: value for key, value in made_with.items() if value not in nothing or (key in OPTIONS and value is not None)
+    }
 
 
 def fingerprint(made_with: Mapping[str, Any], regions: Sequence[Region]) -> str:
@@ -207,7 +229,12 @@ def fingerprint(made_with: Mapping[str, Any], regions: Sequence[Region]) -> str:
 
     Which confounds and runs they were is an image's own; what the atlas and the cleaning are is the study's.
     """
-    cleaning = {**used_options(made_with), "confounds": bool(made_with["confounds"])}
+    given = {key: bool(made_with.get(key)) for key in ("confounds", "masks", "sample_masks")}
+    # Results of before have no such keys: what is not given is left out.
+    cleaning = {
+        **used_options(made_with),
+        **{key: value for key, value in given.items() if value or key == "confounds"},
+    }
     atlas = [[region.label, region.name, region.n_voxels_atlas] for region in regions]
     return hashlib.sha256(json.dumps([cleaning, atlas], sort_keys=True).encode()).hexdigest()[:16]
 
@@ -258,4 +285,4 @@ def write_sidecar(content: Mapping[str, Any], path: Path) -> None:
     """Write a sidecar; what is not known is left out."""
     known = {key: value for key, value in content.items() if value is not None}
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(as_json(known), encoding="utf-8")

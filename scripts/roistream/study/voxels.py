@@ -3,8 +3,8 @@
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class VoxelFile:
         In which the voxels are kept until all volumes are there: float32, or float64 where cleaning computes in it.
     """
 
-    def __init__(self, stream: BinaryIO, positions: Sequence[np.ndarray], n_volumes: int, dtype: np.dtype):
+    def __init__(self, stream: BufferedRandom, positions: Sequence[np.ndarray], n_volumes: int, dtype: np.dtype):
         self.stream, self.positions, self.dtype = stream, np.concatenate(positions), np.dtype(dtype)
         self.ends = np.cumsum([of_region.size for of_region in positions]).tolist()
         self.shape = (n_volumes, self.positions.size)
@@ -91,6 +91,8 @@ def voxel_file(
 ) -> Iterator[VoxelFile]:
     """Give a file to append volumes to; when all are there its voxels are cleaned one by one, as NiftiMasker does.
 
+    Volumes that are left out are not in what it holds in the end.
+
     Parameters
     ----------
     path : path
@@ -105,7 +107,7 @@ def voxel_file(
         Its temporal part is applied.
     """
     with whole_file(path) as partial:
-        if not cleaning.temporal:
+        if not cleaning.temporal and not cleaning.left_out:
             with partial.open("w+b") as stream:
                 yield VoxelFile(stream, positions, n_volumes, np.dtype(np.float32))
             return
@@ -115,7 +117,8 @@ def voxel_file(
             with raw.open("w+b") as before, partial.open("w+b") as after:
                 source = VoxelFile(before, positions, n_volumes, kept)
                 yield source
-                target = VoxelFile(after, positions, n_volumes, np.dtype(np.float32))
+                n_kept = cleaning.kept_volumes(n_volumes).size
+                target = VoxelFile(after, positions, n_kept, np.dtype(np.float32))
                 for columns in source.columns():
                     target.write(columns, clean_time_series(source.read(columns), cleaning))
         finally:
