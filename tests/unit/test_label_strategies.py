@@ -9,7 +9,8 @@ import pytest
 from nilearn.maskers import NiftiLabelsMasker
 
 from conftest import AFFINE, GRID, save_mask, save_run
-from roistream.cleaning.options import Cleaning, prepare_cleaning
+from roistream.cleaning.options import Cleaning
+from roistream.cleaning.prepare import prepare_cleaning
 from roistream.errors import UserError
 from roistream.images.image import inspect
 from roistream.images.series import open_series
