@@ -81,6 +81,7 @@ def test_nilearn_stays_as_it_is_while_somebody_cleans(rng, monkeypatch):
 
 def test_the_garbage_collector_is_left_as_it_was():
     """nilearn forces collections again and again; what there is already is frozen meanwhile, unless somebody has frozen it."""
+    gc.unfreeze()  # what conftest.py has frozen
     assert gc.get_freeze_count() == 0
     with internals.quick_collections():
         assert gc.get_freeze_count() > 0
