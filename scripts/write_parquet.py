@@ -18,7 +18,6 @@ from roistream.errors import UserError
 from roistream.reporting import reporting
 from roistream.study.derivatives import PARQUET_CONNECTIVITY, PARQUET_SIGNALS, image_prefix, image_stem
 from roistream.study.matrices import MEASURES, matrix_name
-from roistream.study.parquet import write_connectivity, write_image_signals
 from roistream.study.signals import read_signals
 from roistream.study.tables import list_images
 
@@ -59,6 +58,12 @@ def write_parquet(
     UserError
         A table cannot be read, or there is no image with results.
     """
+    try:
+        from roistream.study.parquet import write_connectivity, write_image_signals
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise UserError(f"'parquet' needs the package pyarrow: {sys.executable} -m pip install pyarrow") from None
     root = study.parent.parent
     stems = [image_stem(image) for image in (list_images(runs_table) if runs_table else images)]
     prefixes = {stem: root / image_prefix(stem, atlas_name) for stem in stems if stem not in set(pending)}

@@ -49,10 +49,11 @@ def conda_pins(path):
     return pins
 
 
-RUN_PINS = pip_pins(ROOT / "envs" / "requirements.txt")
+RUN_PINS = pip_pins(ROOT / "envs" / "requirements.txt") | pip_pins(ROOT / "envs" / "requirements-parquet.txt")
 DEV_PINS = pip_pins(ROOT / "envs" / "requirements-dev.txt")
-RUN_RANGES = ranges(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["workflow"])
-DEV_RANGES = ranges(PROJECT["optional-dependencies"]["dev"])
+OPTIONAL = PROJECT["optional-dependencies"]
+RUN_RANGES = ranges(PROJECT["dependencies"] + OPTIONAL["workflow"] + OPTIONAL["parquet"])
+DEV_RANGES = ranges(OPTIONAL["dev"])
 
 
 @pytest.mark.parametrize("pins", [RUN_PINS, DEV_PINS], ids=["requirements", "requirements-dev"])
@@ -85,7 +86,8 @@ def test_every_range_has_a_lower_end():
 
 
 def test_all_requirements_files_are_known():
-    assert [path.name for path in PIP_FILES] == ["requirements-dev.txt", "requirements-newest.txt", "requirements.txt"]
+    names = ["requirements-dev.txt", "requirements-newest.txt", "requirements-parquet.txt", "requirements.txt"]
+    assert [path.name for path in PIP_FILES] == names
     assert "-r requirements.txt" in PIP_FILES[0].read_text(encoding="utf-8").splitlines()
 
 
@@ -128,7 +130,7 @@ def is_own(name):
 
 def distributions(paths):
     """List the packages on PyPI that some files import, by the files that need them."""
-    needed, installed = {}, packages_distributions()
+    needed, installed = {}, {"pyarrow": ["pyarrow"], **packages_distributions()}
     for path in paths:
         for module in {name.partition(".")[0] for name in imported_modules(path)} - sys.stdlib_module_names:
             if not is_own(module):

@@ -12,10 +12,13 @@ from roistream.errors import UserError
 from roistream.study.derivatives import image_prefix
 from roistream.study.leftovers import remove_parquet
 from roistream.study.matrices import read_matrix
-from roistream.study.parquet import write_connectivity
 from roistream.study.signals import read_signals
 from roistream.study.timeseries import write_signals
 from write_parquet import write_parquet
+
+pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+
+from roistream.study.parquet import write_connectivity
 
 REGIONS = ["V1", "größer, links", "last"]
 RUNS = [{"FirstVolume": 0}, {"FirstVolume": 4}]

@@ -14,6 +14,8 @@ from workflow.conftest import assert_no_traceback, counts, plan, snakemake
 from workflow.test_timeseries import ATLAS, save_study, started, states
 from workflow.test_timeseries import CONFIG as SIGNALS
 
+pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+
 CONFIG = {**SIGNALS, "connectivity": ["correlation", "precision"], "parquet": True}
 KINDS = {"correlation": "stat-pearsoncorrelation", "precision": "stat-precision"}
 

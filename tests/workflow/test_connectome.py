@@ -20,6 +20,8 @@ from roistream.study.matrices import read_matrix
 from roistream.study.signals import read_signals
 from workflow.conftest import TIMEOUT_S
 
+pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+
 PAGE = (ROOT / "docs/connectome.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", PAGE, re.MULTILINE | re.DOTALL)
 

@@ -6,8 +6,8 @@ first kept volume or behind the last is taken out before it.
 
 In the versions that we know (0.13.1, 0.14.1) ``nilearn.signal._interpolate_volumes`` marks the gaps by ``~sample_mask``, which
 for numbers of volumes is their mirror image in time: a gap is filled only if the volume as far from the other end is kept. Else
-it goes through the filter as it is (`unfilled`); and if it lies at an end, nilearn's rows are those of other volumes
-(`misplaced`).
+it goes through the filter as it is (`unfilled`); and if it lies before the first kept volume, nilearn's rows are those of other
+volumes (`misplaced`).
 """
 
 import re
@@ -123,9 +123,9 @@ def unfilled(kept: np.ndarray, n_volumes: int) -> np.ndarray:
 
 
 def misplaced(kept: np.ndarray, n_volumes: int) -> bool:
-    """Tell whether nilearn, before a filter, leaves volumes at an end in the signal and counts on without them."""
+    """Tell whether nilearn, before a filter, leaves volumes at the beginning in the signal and counts on without them."""
     wrong = unfilled(kept, n_volumes)
-    return bool(wrong.size) and bool(wrong[0] < kept[0] or wrong[-1] > kept[-1])
+    return bool(wrong.size) and bool(wrong[0] < kept[0])
 
 
 def within(kept: np.ndarray) -> tuple[slice, np.ndarray]:
