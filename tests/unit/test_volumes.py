@@ -232,7 +232,7 @@ def test_what_is_no_run_is_refused(tmp_path, shape, dtype, message):
         inspect(tmp_path / "run.nii")
 
 
-@pytest.mark.parametrize("content", [b"", b"no image at all", gzip.compress(b"x" * 100)[:20]])
+@pytest.mark.parametrize("content", [b"", b"no image at all", gzip.compress(b"x" * 100, mtime=0)[:20]])
 def test_an_unreadable_file_is_refused(tmp_path, content):
     (tmp_path / "run.nii.gz").write_bytes(content)
     with pytest.raises(UserError, match=r"run\.nii\.gz cannot be read as an image"):
