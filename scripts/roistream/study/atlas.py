@@ -11,11 +11,16 @@ from typing import Any
 from roistream.errors import UserError
 from roistream.images.image import describe
 from roistream.regions.atlas import read_labels, select_labels
+from roistream.regions.kinds import kind_of_atlas, statistics_of_kind
 from roistream.regions.label_names import read_label_names
+from roistream.regions.seeds import read_seeds
 from roistream.study import derivatives
 
 ATLASES = ("simulated", "basc")
 """Those that are made or fetched by rules of their own."""
+
+PLACED = {"labels": "dseg.nii.gz", "maps": "probseg.npz", "spheres": "spheres.npz"}
+"""How the names of placed atlases end, by kinds."""
 
 
 class AtlasOfPlan:
@@ -25,15 +30,37 @@ class AtlasOfPlan:
     place: Callable[[str], str]
 
     @cached_property
+    def atlas_kind(self) -> str:
+        """Kind of the atlas, see `roistream.regions.kinds`."""
+        return "labels" if self.config["atlas"] in ATLASES else kind_of_atlas(self.config["atlas"])
+
+    @cached_property
+    def atlas_labels(self) -> list[int]:
+        """The labels that the atlas has; of maps and spheres their numbers, from 1."""
+        atlas = self.config["atlas"]
+        if atlas in ATLASES:
+            return list(range(1, self.config["resolution"] + 1))
+        if self.atlas_kind == "spheres":
+            return [seed.label for seed in read_seeds(atlas)]
+        if self.atlas_kind == "maps":
+            return list(range(1, describe(Path(atlas), 4)[0].n_volumes + 1))
+        return read_labels(atlas)
+
+    @cached_property
+    def statistics(self) -> list[str]:
+        """What the regions' voxels become; with a kind of atlas that has only one, that one."""
+        return statistics_of_kind(self.atlas_kind, self.config["statistics"])
+
+    @cached_property
     def names(self) -> dict[int, str]:
         """The requested labels in order, with the name of each region."""
         atlas = self.config["atlas"]
-        if atlas in ATLASES:
-            names = {label: f"region-{label}" for label in range(1, self.config["resolution"] + 1)}
-        elif self.config["atlas_labels"]:
+        if self.config["atlas_labels"]:
             names = read_label_names(self.config["atlas_labels"])
+        elif self.atlas_kind == "spheres":
+            names = {seed.label: seed.name for seed in read_seeds(atlas)}
         else:
-            names = {label: f"region-{label}" for label in read_labels(atlas)}
+            names = {label: f"region-{label}" for label in self.atlas_labels}
         labels = select_labels(self.config["regions"], list(names), atlas)
         if self.config["empty_regions"] == "error" and not self.config["atlas_labels"]:
             absent = [label for label in labels if label not in names]
@@ -62,10 +89,23 @@ class AtlasOfPlan:
 
     @cached_property
     def atlas_voxels(self) -> int:
-        """Voxels of a user's atlas; 0 for ours, which are small."""
-        if self.config["atlas"] in ATLASES:
+        """Voxels of a volume of a user's atlas; 0 for ours, which are small, and for a table."""
+        if self.config["atlas"] in ATLASES or self.atlas_kind == "spheres":
             return 0
         return describe(Path(self.config["atlas"]), 3)[0].n_voxels
+
+    @property
+    def placed_ending(self) -> str:
+        """How the name of the atlas on a grid ends; its sidecar ends in ``.json`` instead."""
+        return PLACED[self.atlas_kind]
+
+    def refuse_comparison(self) -> None:
+        """Refuse an atlas that only the target ``timeseries`` can use."""
+        if self.atlas_kind != "labels":
+            raise UserError(
+                f"The comparison of strategies takes one 3D label image, and {self.config['atlas']} is an atlas of "
+                f"{self.atlas_kind}; ask for 'snakemake timeseries', or give another atlas."
+            )
 
     def region_options(self) -> dict[str, Any]:
         """Give which regions are wanted as options of place_atlas.py."""
