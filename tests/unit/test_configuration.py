@@ -10,7 +10,7 @@ from conftest import ROOT
 from roistream.errors import UserError
 from roistream.strategies import REGISTRY, STRATEGIES
 from roistream.study.configuration import check_cleaning, check_configuration, chosen_strategies, wrong_inputs
-from roistream.study.runs import Run
+from roistream.study.run import Run
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
 CONFIG_TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
