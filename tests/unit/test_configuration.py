@@ -127,7 +127,7 @@ def test_a_wrong_value_names_key_value_and_choices(config, key, value):
 
 
 WRONG_CLEANING = {
-    "smoothing_fwhm": [0, -1, "6 mm", True],
+    "smoothing_fwhm": [0, -1, 101, "6 mm", True],
     "detrend": [1, "linear", None],
     "standardize": ["zscore", True, False],
     "standardize_confounds": [None, 1],
