@@ -64,7 +64,8 @@ def test_simulated():
     images = ["large_fmri", *found.study]
     assert {found.placed_atlas(image) for image in images} == {f"resources/atlases/simulated036_grid-{grid}"}
     assert found.run_on(grid) == found.runs["large_fmri"][0].path
-    assert found.finest("large_fmri") == found.finest_on(grid) == np.prod(adhd.GRID)
+    assert found.finest("large_fmri") == np.prod(adhd.GRID)
+    assert found.placing_mib(grid) == 50 + 60 * np.prod(adhd.GRID) / 1e6
     assert list(found.names.values()) == [f"region-{label}" for label in range(1, 7)]
 
 
@@ -104,7 +105,8 @@ def test_a_table(folder):
     assert found.placed_atlas("other") == f"resources/atlases/Mine_grid-{other}"
     assert found.run_on(grid) == Path("a.nii.gz")
     assert found.run_on(other) == Path("c.nii.gz")
-    assert found.finest("other") == found.finest_on(other) == 9**3, "the atlas has more voxels"
+    assert found.finest("other") == 9**3, "the atlas has more voxels"
+    assert found.placing_mib(other) == 50 + 60 * 9**3 / 1e6
     assert found.timeseries_mib("sub-1") > 20
     with pytest.raises(UserError, match="There is no image 'sub-9'"):
         found.runs_of("sub-9")

@@ -1,6 +1,16 @@
 # The regions: an atlas, fetched, simulated or a user's, on the grid of each image, split into binary masks.
 
 
+def run_on(wildcards, output):
+    """Find a run on a grid; a function of the output, see `program`."""
+    return str(PLAN.run_on(wildcards.grid))
+
+
+def run_to_make(wildcards):
+    """Find the run on a grid that has to be made before its header can be read, if any."""
+    return ancient(given(PLAN.run_on(wildcards.grid))) if PLAN.config["dataset"] in SAMPLES else []
+
+
 rule fetch_basc:
     output:
         atlas="resources/basc/basc_scale{scale}_dseg.nii.gz",
@@ -43,10 +53,10 @@ rule place_atlas:
         like=run_to_make,
         labels=lambda wildcards: given(PLAN.config["atlas_labels"]) if PLAN.config["atlas_labels"] else [],
     output:
-        atlas=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_dseg.nii.gz",
+        atlas=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_{PLAN.placed_endings[0]}",
         regions=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_regions.tsv",
         coverage=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_coverage.npy",
-        sidecar=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_dseg.json",
+        sidecar=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_{PLAN.placed_endings[1]}",
     log:
         f"logs/place_atlas/{PLAN.atlas_name}_grid-{{grid}}.log",
     conda:
@@ -67,9 +77,16 @@ rule place_atlas:
         " --out {output.atlas:q} --table {output.regions:q} --coverage {output.coverage:q} --log {log:q}"
 
 
+def compared_atlas(wildcards):
+    """Give the label image on the grid of an image; the comparison takes no other kind of atlas."""
+    with users_mistakes():
+        PLAN.refuse_comparison()
+    return placed_atlas(PLAN.placed_endings[0])(wildcards)
+
+
 rule split_masks:
     input:
-        atlas=placed_atlas("dseg.nii.gz"),
+        atlas=compared_atlas,
         regions=placed_atlas("regions.tsv"),
     output:
         masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS if MASKED else []),

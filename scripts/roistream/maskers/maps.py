@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 from scipy import sparse
 
+from roistream.maskers.finite import finite, warn_not_finite
 from roistream.maskers.lazy import as_image
-from roistream.maskers.reductions import finite, warn_not_finite
 from roistream.maskers.sparse_maps import SparseMaps, columns_of
 from roistream.regions.maps import LeastSquares, gather, restrict
 

@@ -20,7 +20,10 @@ ATLASES = ("simulated", "basc")
 """Those that are made or fetched by rules of their own."""
 
 PLACED = {"labels": "dseg.nii.gz", "maps": "probseg.npz", "spheres": "spheres.npz"}
-"""How the names of placed atlases end, by kinds."""
+"""How the names of placed atlases end, by kinds; their sidecars end in ``.json`` instead."""
+
+MAPS_AT_A_VOXEL = 20
+"""Maps that have a value at a voxel on average, at most: a guess, before the maps have been read."""
 
 
 class AtlasOfPlan:
@@ -95,9 +98,10 @@ class AtlasOfPlan:
         return describe(Path(self.config["atlas"]), 3)[0].n_voxels
 
     @property
-    def placed_ending(self) -> str:
-        """How the name of the atlas on a grid ends; its sidecar ends in ``.json`` instead."""
-        return PLACED[self.atlas_kind]
+    def placed_endings(self) -> tuple[str, str]:
+        """How the names of the atlas on a grid and of its sidecar end."""
+        ending = PLACED[self.atlas_kind]
+        return ending, f"{ending.partition('.')[0]}.json"
 
     def refuse_comparison(self) -> None:
         """Refuse an atlas that only the target ``timeseries`` can use."""
@@ -106,6 +110,19 @@ class AtlasOfPlan:
                 f"The comparison of strategies takes one 3D label image, and {self.config['atlas']} is an atlas of "
                 f"{self.atlas_kind}; ask for 'snakemake timeseries', or give another atlas."
             )
+
+    def placing_mib_on(self, n_voxels: int) -> float:
+        """Guess what it takes to put the atlas on a grid of so many voxels: both are held in memory, of maps what is not 0."""
+        if self.atlas_kind == "labels":
+            return 50 + 60 * max(self.atlas_voxels, n_voxels) / 1e6
+        mib = 240 + 60 * max(self.atlas_voxels, n_voxels) / 1e6
+        if self.atlas_kind == "maps":
+            maps, _ = describe(Path(self.atlas), 4)
+            n_weights = maps.n_voxels * min(maps.n_volumes, MAPS_AT_A_VOXEL)
+            if maps.compression:  # to one or two bytes for a value that is not 0, at best
+                n_weights = min(n_weights, maps.data_path.stat().st_size)
+            mib += 40 * n_weights / 2**20
+        return mib
 
     def region_options(self) -> dict[str, Any]:
         """Give which regions are wanted as options of place_atlas.py."""

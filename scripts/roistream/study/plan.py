@@ -39,7 +39,7 @@ from roistream.study.configuration import (
 from roistream.study.filters import tell_times
 from roistream.study.label_checks import check_labels
 from roistream.study.listing import SAMPLES, list_runs
-from roistream.study.runs import Run, join_volumes
+from roistream.study.run import Run, join_volumes
 from roistream.study.settings import as_meant
 from roistream.study.times import Times
 
@@ -145,11 +145,10 @@ class Plan(AtlasOfPlan):
 
     # Memory
 
-    def finest_on(self, grid: str) -> int:
-        """Count the voxels of a grid, or of the atlas if that has more."""
-        if self.config["dataset"] in SAMPLES:
-            return math.prod(adhd.GRID)
-        return max(self.atlas_voxels, open_series([self.run_on(grid)]).n_voxels)
+    def placing_mib(self, grid: str) -> float:
+        """Predict what it takes to put the atlas on a grid."""
+        sample = self.config["dataset"] in SAMPLES
+        return self.placing_mib_on(math.prod(adhd.GRID) if sample else open_series([self.run_on(grid)]).n_voxels)
 
     def finest(self, image: str) -> int:
         """Count the voxels of a volume, of the image or of the atlas, whichever has more."""
@@ -172,7 +171,7 @@ class Plan(AtlasOfPlan):
             *(source, len(self.names), len(self.statistics)),
             {**config["cleaning"], "masks": masks},
             config["save_voxels"],
-            None if self.atlas_kind == "labels" else weights_of(self.placed_atlas(image, self.placed_ending)),
+            None if self.atlas_kind == "labels" else weights_of(self.placed_atlas(image, self.placed_endings[0])),
         )
 
 
