@@ -1,4 +1,4 @@
-"""nilearn's maps, kept sparse: put on another grid one after the other, and the weights of volumes by `roistream.regions.maps`."""
+"""nilearn's maps, kept sparse: put on another grid one after the other; their weights are those of `roistream.regions.maps`."""
 
 from __future__ import annotations
 
