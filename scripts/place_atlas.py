@@ -37,8 +37,8 @@ def place_atlas(
     like : path
         4D or 3D image that gives grid and affine.
     out : path
-        int32 label image to write, or, of maps and spheres, a sparse array in an ``.npz``; and beside it a sidecar that tells what
-        the atlas was and what is odd about it.
+        int32 label image to write, or, of maps and spheres, a sparse array (``.npz``). The sidecar beside it tells what the atlas
+        was, and what is odd about it.
     table : path
         The table of regions to write (`roistream.regions.coverage.Region`).
     coverage : path

@@ -83,12 +83,8 @@ rule extract_timeseries:
         coverage=placed_atlas("coverage.npy"),
         sidecar=placed_atlas(PLAN.placed_endings[1]),
     output:
-        tables=expand(
-            f"{RESULTS}_stat-{{statistic}}_timeseries.tsv", statistic=PLAN.statistics, allow_missing=True
-        ),
-        sidecars=expand(
-            f"{RESULTS}_stat-{{statistic}}_timeseries.json", statistic=PLAN.statistics, allow_missing=True
-        ),
+        tables=expand(f"{RESULTS}_stat-{{statistic}}_timeseries.tsv", statistic=PLAN.statistics, allow_missing=True),
+        sidecars=expand(f"{RESULTS}_stat-{{statistic}}_timeseries.json", statistic=PLAN.statistics, allow_missing=True),
         coverage=f"{RESULTS}_stat-coverage_bold.tsv",
         voxels=[f"{RESULTS}_voxels.{ending}" for ending in ("npy", "tsv") if PLAN.config["save_voxels"]],
     log:

@@ -27,6 +27,9 @@ from roistream.regions.placed_maps import DIGITS, PlacedMaps
 from roistream.regions.placement import containing_voxels
 from roistream.regions.seeds import Seed, read_seeds
 
+AT_A_TIME = 32
+"""Spheres that are looked for at a time: nilearn goes through the voxels around all of them for each."""
+
 logger = logging.getLogger("roistream")
 
 
@@ -141,6 +144,10 @@ def put_spheres_on_grid(
 
     Parameters and errors are those of `roistream.regions.placed.put_on_grid`; `atlas` is a table, see
     `roistream.regions.seeds.read_seeds`, which has the names as well. The label of a sphere is the number of its row, from 1.
+
+    To a sphere belongs, too, the first voxel whose place in whole mm is that of its seed: nilearn's way to have at least one. Of
+    voxels smaller than 2 mm several may have the same; if a brain mask leaves out the first, nilearn takes another, and here it
+    is gone.
     """
     if names_table:
         raise UserError(f"The table of spheres {atlas} has names itself; take 'atlas_labels' (--labels) out.")
@@ -171,16 +178,18 @@ def put_spheres_on_grid(
 
 
 def search(seeds: Sequence[Seed], empty: nib.Nifti1Image) -> list[np.ndarray]:
-    """Find the voxels of spheres of one radius; of several among which one has none nilearn gives nothing."""
-    radius, places = seeds[0].radius, [seed.place for seed in seeds]
-    if near_seeds(places, radius or 0.0, empty).any():
+    """Find the voxels of spheres of one radius; where one among several has none, nilearn gives those of none."""
+    if len(seeds) <= AT_A_TIME:
+        radius, places = seeds[0].radius, [seed.place for seed in seeds]
+        if not near_seeds(places, radius or 0.0, empty).any():
+            return [np.empty(0, np.int64) for _ in seeds]
         try:
             return voxels_of_spheres(places, radius, empty)
         except ValueError:
-            if len(seeds) > 1:
-                half = len(seeds) // 2
-                return [*search(seeds[:half], empty), *search(seeds[half:], empty)]
-    return [np.empty(0, np.int64) for _ in seeds]
+            if len(seeds) == 1:
+                return [np.empty(0, np.int64)]
+    half = len(seeds) // 2
+    return [*search(seeds[:half], empty), *search(seeds[half:], empty)]
 
 
 def n_outside(seed: Seed, grid: tuple[int, ...], affine: np.ndarray) -> int:

@@ -77,7 +77,7 @@ def predict_timeseries_mib(
     if weights is not None:
         # In place of labels there are some copies of the sparse array, of the square of the maps, and of a block in float64.
         program = max(program, WITH_LINALG)
-        atlas = (60 * weights.n_weights + 5 * 8 * weights.n_maps**2 + 24 * weights.n_voxels) / MIB
+        atlas = (70 * weights.n_weights + 5 * 8 * weights.n_maps**2 + 24 * weights.n_voxels) / MIB
         picked += 2 * 8 / source.widest * share * block
     if strategy:  # nilearn makes the confounds before the pass
         program = max(program, WITH_SIGNAL)
@@ -87,6 +87,7 @@ def predict_timeseries_mib(
     if filters:
         # nilearn comes into memory when the pass is over, and makes some copies of the signals of one statistic.
         cleaned = max(program, WITH_SIGNAL) + n_statistics * signals + 6 * 8 * values
+        cleaned += atlas / 2 if weights is not None else 0
         if save_voxels:
             from roistream.cleaning.signals import FILTER_BYTES
 

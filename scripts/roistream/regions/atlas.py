@@ -54,8 +54,8 @@ def read_label_image(path: str | Path) -> LabelImage:
     header, shape = describe(Path(path), 3)
     if len(shape) != 3:
         raise UserError(
-            f"{path} is {len(shape)}D (shape {shape}), a label image is 3D; split several atlases into files. Maps of probability "
-            "are for the target timeseries (extract_timeseries.py) and NiftiMapsMasker."
+            f"{path} is {len(shape)}D (shape {shape}), a label image is 3D; split several atlases into files. Maps of "
+            "probability are for the target timeseries (extract_timeseries.py) and for NiftiMapsMasker."
         )
     [block] = read_blocks(header, whole_volumes=True)
     values, remarks = block.values.reshape(header.grid, order="F"), list(header.remarks)
