@@ -78,6 +78,6 @@ def word_growth(results: dict) -> str:
     holds = "yes" if memory <= result + NOISE_MIB else "**no**"
     return (
         f"{LONGER}, {results['longer']['factor']} times as many volumes: {mebibytes(middle(longer, 'peak_pss_mib'))} MiB "
-        f"instead of {mebibytes(middle(before, 'peak_pss_mib'))}, with a result that is larger by {mebibytes(result)} MiB. Memory "
-        f"grows by the result only: {holds}."
+        f"instead of {mebibytes(middle(before, 'peak_pss_mib'))}, with a result that is larger by {mebibytes(result)} MiB. "
+        f"Memory grows by the result only: {holds}."
     )

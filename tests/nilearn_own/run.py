@@ -62,7 +62,7 @@ def run(ours: bool, workdir: Path, only: Sequence[str] = (), without: Sequence[s
         "no:cacheprovider",
     ]
     command += ["-c", workdir / "pytest.ini", f"--rootdir={PACKAGE}", f"--confcutdir={PACKAGE}"]
-    command += [f"--junitxml={workdir / 'found.xml'}", *(("-p", "in_place") if ours else ())]
+    command += [f"--junitxml={workdir / 'found.xml'}", "-p", "small_heap", *(("-p", "in_place") if ours else ())]
     command += [f"--deselect={TESTS}/{test.replace('::', '.py::', 1)}" for test in without]
     command += [f"{PACKAGE}/{TESTS}/{test}" for test in tests]
     paths = [HERE, HERE.parents[1] / "scripts", *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -12,6 +12,7 @@ WINGS = [
     (
         "errors",
         "faults",
+        "garbage",
         "lifetime",
         "outputs",
         "paths",
