@@ -6,7 +6,6 @@ tells all that is wrong. A job on a cluster makes the same plan again, only for 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +22,10 @@ from roistream.images.repetition_time import RepetitionTime, join
 from roistream.images.series import inspect_run, open_series
 from roistream.memory.predict import predict_peak_mib
 from roistream.memory.predict_timeseries import predict_timeseries_mib
-from roistream.regions.atlas import read_labels, select_labels
 from roistream.regions.coverage import read_regions
-from roistream.regions.label_names import read_label_names
 from roistream.regions.orientation import check_orientation
 from roistream.samples import adhd
-from roistream.study import derivatives
+from roistream.study.atlas import ATLASES, AtlasOfPlan
 from roistream.study.configuration import (
     check_cleaning,
     check_configuration,
@@ -40,15 +37,13 @@ from roistream.study.configuration import (
 from roistream.study.filters import tell_times
 from roistream.study.label_checks import check_labels
 from roistream.study.listing import SAMPLES, list_runs
-from roistream.study.runs import Run, join_volumes
+from roistream.study.run import Run, join_volumes
 from roistream.study.settings import as_meant
 from roistream.study.times import Times
 
-ATLASES = ("simulated", "basc")
-
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(AtlasOfPlan):
     """A checked configuration and what follows from it.
 
     Attributes
@@ -80,26 +75,6 @@ class Plan:
     def strategies(self) -> list[str]:
         """Names of the strategies to compare."""
         return chosen_strategies(self.config["strategies"])
-
-    @cached_property
-    def names(self) -> dict[int, str]:
-        """The requested labels in order, with the name of each region."""
-        atlas = self.config["atlas"]
-        if atlas in ATLASES:
-            names = {label: f"region-{label}" for label in range(1, self.config["resolution"] + 1)}
-        elif self.config["atlas_labels"]:
-            names = read_label_names(self.config["atlas_labels"])
-        else:
-            names = {label: f"region-{label}" for label in read_labels(atlas)}
-        labels = select_labels(self.config["regions"], list(names), atlas)
-        if self.config["empty_regions"] == "error" and not self.config["atlas_labels"]:
-            absent = [label for label in labels if label not in names]
-            if absent:
-                raise UserError(
-                    f"regions: the atlas {atlas} has no label {absent[0]}; leave it out, "
-                    "or set 'empty_regions: keep' for a column of NaN."
-                )
-        return {label: names.get(label, f"region-{label}") for label in labels}
 
     def runs_of(self, image: str) -> list[Run]:
         """Give the runs of an image of either target."""
@@ -147,29 +122,6 @@ class Plan:
 
     # The atlas
 
-    @property
-    def atlas(self) -> str:
-        """Path of the atlas on its own grid."""
-        scale = self.config["resolution"]
-        ours = {
-            "simulated": f"resources/simulated/atlas_scale{scale:03}_dseg.nii.gz",
-            "basc": f"resources/basc/basc_scale{scale:03}_dseg.nii.gz",
-        }.get(self.config["atlas"])
-        return str(self.place(ours)) if ours else self.config["atlas"]
-
-    @cached_property
-    def atlas_name(self) -> str:
-        """What file names call the atlas."""
-        given = self.config["atlas_name"]
-        return given or derivatives.atlas_name(self.config["atlas"], self.config["resolution"])
-
-    @cached_property
-    def atlas_voxels(self) -> int:
-        """Voxels of a user's atlas; 0 for ours, which are small."""
-        if self.config["atlas"] in ATLASES:
-            return 0
-        return describe(Path(self.config["atlas"]), 3)[0].n_voxels
-
     def placed_atlas(self, image: str) -> str:
         """Give the path of the atlas on the grid of an image, which images of one grid share; without its ending."""
         return f"resources/atlases/{self.atlas_name}_grid-{self.grid_of(image)}"
@@ -188,16 +140,6 @@ class Plan:
             if self.grid_of(image) == grid:
                 return first.path
         raise UserError(f"No run lies on the grid {grid}; the runs have changed, start again.")
-
-    def region_options(self) -> dict[str, Any]:
-        """Give which regions are wanted as options of place_atlas.py."""
-        regions = self.config["regions"]
-        return {
-            "labels": self.config["atlas_labels"],
-            "regions": regions if regions == "all" else json.dumps(regions),
-            "empty_regions": self.config["empty_regions"],
-            "missing_orientation": self.config["missing_orientation"],
-        }
 
     # Memory
 
