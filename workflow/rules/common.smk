@@ -278,6 +278,7 @@ def summary_options(parquet):
             **matrix_options(),
             "records": place("resources/connectivity"),
             "parquet": parquet or None,
+            "atlas_sidecar": PLAN.atlas_sidecar,
         }
     )
 

@@ -12,6 +12,7 @@ SUMMARY = [
     )
 ]
 
+SUMMARY += [f"{derivatives.FOLDER}/atlas-{PLAN.atlas_name}_dseg.json"] if PLAN.atlas_sidecar else []
 KINDS = [f"stat-{statistic}_timeseries.json" for statistic in PLAN.config["statistics"]]
 KINDS += ["voxels.npy"] if PLAN.config["save_voxels"] else []
 RECORDS = [f"resources/connectivity/{PLAN.atlas_name}_batch-{batch}.json" for batch in BATCHES]
@@ -107,6 +108,7 @@ rule summarise_study:
         ],
         regions=FIRST_REGIONS,
         matrices=RECORDS,
+        sidecar=[given(PLAN.atlas_sidecar)] if PLAN.atlas_sidecar else [],
     output:
         SUMMARY[0],
         report(SUMMARY[1], caption="../report/study.rst", category="Study"),
