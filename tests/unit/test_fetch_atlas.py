@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 """nilearn's own fetchers and TemplateFlow's files, from a real HTTP server on this machine and from caches filled before."""
 
 import csv
@@ -213,9 +212,9 @@ def test_what_is_in_nilearns_cache_needs_no_network(tmp_path, name):
     dataset = tmp_path / "cache" / next(iter(files)).partition("/")[0]
     done = subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=dataset, check=False)
     assert done.returncode == 0
-    assert facts["SHA256"].items() <= {
-        line[66:]: line[:64] for line in (dataset / SUMS).read_text().splitlines()
-    }.items()
+    assert (
+        facts["SHA256"].items() <= {line[66:]: line[:64] for line in (dataset / SUMS).read_text().splitlines()}.items()
+    )
 
 
 SERVED = {
@@ -232,7 +231,11 @@ SERVED = {
         },
         ["G", "S"],
     ),
-    "smith_2009": ({"url": "/"}, {"/PNAS_Smith09_rsn10.nii.gz": gzip.compress(maps_bytes(2))}, ["region-1", "region-2"]),
+    "smith_2009": (
+        {"url": "/"},
+        {"/PNAS_Smith09_rsn10.nii.gz": gzip.compress(maps_bytes(2))},
+        ["region-1", "region-2"],
+    ),
     "yeo2011": (
         {"url": "/yeo.zip"},
         {
@@ -305,14 +308,20 @@ def test_coordinates_are_spheres(tmp_path, name):
 
 MISTAKES = {
     "schafer2018": ({}, "did you mean 'schaefer2018'?"),
-    "schaefer2018": ({"n_roi": 100}, "'n_roi' is unknown; the options of schaefer2018, with their defaults, are n_rois (400), "),
+    "schaefer2018": (
+        {"n_roi": 100},
+        "'n_roi' is unknown; the options of schaefer2018, with their defaults, are n_rois (400), ",
+    ),
     "fetch_atlas_schaefer_2018": ({"data_dir": "/"}, "'data_dir' is unknown"),
     "talairach": ({}, "'level_name' is missing; the options of talairach, with their defaults, are level_name."),
     "basc_multiscale_2015": ({"resolution": 8}, "resolution=8 not available"),
     "power2011": ({}, "has coordinates and no radius; set it in mm"),
     "dosenbach2010": ({"radius": 0}, "'radius' is 0; give a number of mm above 0"),
     "seitzman2018": ({"radius": 5}, "take 'radius' out"),
-    "destrieux2009": ({"url": "http://127.0.0.1:9/"}, "could not be fetched from http://127.0.0.1:9/destrieux2009.tgz ([Errno 111]"),
+    "destrieux2009": (
+        {"url": "http://127.0.0.1:9/"},
+        "could not be fetched from http://127.0.0.1:9/destrieux2009.tgz ([Errno 111]",
+    ),
     "tpl-X_atlas-A_T1w": ({}, "then dseg or probseg"),
     "tpl-X_atlas-..%2f_dseg": ({}, "no name of an atlas of TemplateFlow"),
     "tpl-X_dseg": ({"n_rois": 3}, "has one option, url"),
@@ -342,7 +351,7 @@ def test_surfaces_and_parcellations_are_refused(tmp_path, mirror):
         path = cache / f"destrieux_surface/{side}.aparc.a2009s.annot"
         path.parent.mkdir(exist_ok=True)
         nib.freesurfer.write_annot(path, np.array([0, 1]), np.array([[0, 0, 0, 0], [9, 9, 9, 0]]), list(names))
-    with pytest.raises(UserError, match="no volume, but labels, map_left, map_right.* no surfaces"):
+    with pytest.raises(UserError, match=r"no volume, but labels, map_left, map_right.* no surfaces"):
         fetch_atlas("surf_destrieux", tmp_path / "out", {}, str(cache))
     assert not read_fetched(tmp_path / "out")
 
@@ -389,18 +398,28 @@ def test_a_file_in_the_cache_that_is_damaged(tmp_path, mirror, damage):
     if damage == "names are a page":
         names.write_bytes(b"<html>Please log in.</html>")
     else:
-        image.write_bytes(image.read_bytes()[:-20] if damage == "cut off" else gzip.compress(labels_bytes(100, (5, 6, 4))))
+        image.write_bytes(
+            image.read_bytes()[:-20] if damage == "cut off" else gzip.compress(labels_bytes(100, (5, 6, 4)))
+        )
     with pytest.raises(UserError, match="delete th") as raised:
         fetch_atlas("schaefer2018", tmp_path / "out", options, str(cache))
     assert str(cache / "schaefer_2018") in str(raised.value) or str(cache) in str(raised.value)
-    assert image.exists() and names.exists(), "the user's"
+    assert image.exists(), "the user's"
+    assert names.exists()
 
 
 def test_two_runs_share_a_cache(tmp_path, mirror):
     options = serve_schaefer(mirror)
     both = []
     for name in ("one", "two"):
-        command = [sys.executable, ROOT / "scripts/fetch_atlas.py", "--atlas", "schaefer2018", "--folder", tmp_path / name]
+        command = [
+            sys.executable,
+            ROOT / "scripts/fetch_atlas.py",
+            "--atlas",
+            "schaefer2018",
+            "--folder",
+            tmp_path / name,
+        ]
         command += ["--options", json.dumps(options), "--data-dir", tmp_path / "cache"]
         both.append(subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True))
     for name, process in zip(("one", "two"), both, strict=True):
@@ -445,7 +464,9 @@ def test_templateflow(tmp_path, mirror, monkeypatch, home):
 def test_templateflow_maps_with_other_names(tmp_path, mirror):
     image = f"/{TPL}/{TPL}_res-02_atlas-DiFuMo_desc-2dimensions_probseg.nii.gz"
     mirror.files[image] = gzip.compress(maps_bytes(2))
-    mirror.files[image.replace("_res-02", "").replace("nii.gz", "tsv")] = b"Component\tDifumo_names\n1\tFornix\n2\tCuneus\n"
+    mirror.files[image.replace("_res-02", "").replace("nii.gz", "tsv")] = (
+        b"Component\tDifumo_names\n1\tFornix\n2\tCuneus\n"
+    )
     fetch_atlas(Path(image).name, tmp_path / "out", {"url": mirror.url}, str(tmp_path / "cache"))
     assert names_of(tmp_path / "out") == ["Fornix", "Cuneus"]
     assert read_fetched(tmp_path / "out")["Kind"] == "maps"
@@ -457,7 +478,9 @@ def test_templateflow_fails(tmp_path, mirror, monkeypatch, answer):
     options = serve_templateflow(mirror)
     mirror.files["/login"] = b"<html>Please log in.</html>"
     body = mirror.files[TPL_IMAGE]
-    mirror.behave[TPL_IMAGE] = answer if answer.__name__ != "stall_in_the_middle" else lambda handler: stall(handler, body)
+    mirror.behave[TPL_IMAGE] = (
+        answer if answer.__name__ != "stall_in_the_middle" else lambda handler: stall(handler, body)
+    )
     with pytest.raises(UserError) as raised:
         fetch_atlas(ASKED, tmp_path / "out", options, str(tmp_path / "cache"))
     if answer.__name__ == "redirect_to_a_login":

@@ -15,7 +15,9 @@ RADIUS = "radius"
 """The option of ours where there are coordinates: the radius of all spheres, in mm."""
 
 
-def take_apart(name: str, bunch: Mapping[str, Any], facts: Mapping[str, Any], options: Mapping[str, Any]) -> FetchedAtlas:
+def take_apart(
+    name: str, bunch: Mapping[str, Any], facts: Mapping[str, Any], options: Mapping[str, Any]
+) -> FetchedAtlas:
     """Find image or coordinates, names and description in what a fetcher gives.
 
     Parameters
@@ -87,9 +89,13 @@ def spheres(
     rois = bunch["rois"]
     given = bunch.get(RADIUS, rois.get(RADIUS))
     if given is None and RADIUS not in options:
-        raise UserError(f"The atlas {name} has coordinates and no radius; set it in mm, atlas_options: {{{RADIUS}: 5}}.")
+        raise UserError(
+            f"The atlas {name} has coordinates and no radius; set it in mm, atlas_options: {{{RADIUS}: 5}}."
+        )
     if given is not None and RADIUS in options:
-        raise UserError(f"The atlas {name} has a radius for each of its coordinates; take {RADIUS!r} out of atlas_options.")
+        raise UserError(
+            f"The atlas {name} has a radius for each of its coordinates; take {RADIUS!r} out of atlas_options."
+        )
     radii = [options[RADIUS]] * len(rois) if given is None else list(given)
     if not all(isinstance(radius, int | float) or hasattr(radius, "item") for radius in radii) or min(radii) <= 0:
         raise UserError(f"atlas_options: {RADIUS!r} is {options.get(RADIUS)!r}; give a number of mm above 0.")
@@ -107,14 +113,16 @@ def files_of(bunch: Mapping[str, Any]) -> list[Path]:
     """List the files that a fetcher names, or that its images were read from."""
     values = [part for value in bunch.values() for part in (value if isinstance(value, list | tuple) else [value])]
     named = [value.get_filename() if isinstance(value, SpatialImage) else value for value in values]
-    paths = [Path(value) for value in named if isinstance(value, Path) or (isinstance(value, str) and len(value) < 4096)]
+    paths = [
+        Path(value) for value in named if isinstance(value, Path) or (isinstance(value, str) and len(value) < 4096)
+    ]
     return [path for path in paths if path.is_absolute() and path.is_file()]
 
 
 def describe_text(text: object) -> dict[str, str]:
-    """Take the licence out of nilearn's description of a dataset, which has a section for it, and keep the whole.
+    r"""Take the licence out of nilearn's description of a dataset, which has a section for it, and keep the whole.
 
-    >>> describe_text("Atlas\\n=====\\n\\nLicense\\n-------\\nMIT\\n")["License"]
+    >>> describe_text("Atlas\n=====\n\nLicense\n-------\nMIT\n")["License"]
     'MIT'
     """
     if not isinstance(text, str):

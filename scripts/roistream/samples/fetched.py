@@ -41,7 +41,8 @@ class FetchedAtlas:
     Attributes
     ----------
     source : Path or nibabel image or sequence
-        A 3D label image or 4D maps, as a file of the cache or in memory; of spheres the rows ``x``, ``y``, ``z``, ``radius``, in mm.
+        A 3D label image or 4D maps, as a file of the cache or in memory; of spheres the rows ``x``, ``y``, ``z``, ``radius``
+        in mm.
     names : sequence of pair
         Numbers of regions (labels; of maps and spheres their place, from 1) with their names, as far as there are any.
     facts : mapping
@@ -131,9 +132,7 @@ def refuse_parcellations(path: Path) -> None:
         )
 
 
-def name_all(
-    names: Iterable[tuple[int, str]], present: Iterable[int], remarks: list[str]
-) -> list[tuple[int, str]]:
+def name_all(names: Iterable[tuple[int, str]], present: Iterable[int], remarks: list[str]) -> list[tuple[int, str]]:
     """Give every region of the atlas a name of its own; what only the list of names has is left out, and told.
 
     >>> told = []

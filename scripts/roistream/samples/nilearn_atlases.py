@@ -1,7 +1,7 @@
 """Nilearn's fetchers of atlases, all in one way: by their name, with the options of their own signature.
 
-A fetcher gives a `Bunch`, and they differ: maps are a path, a list of one, or an image in memory; names are a list, with or without
-the background, or a table; coordinates stand in ``rois``. Nothing here knows a fetcher by its name.
+What they give differs: maps are a path, a list of one, or an image in memory; names are a list, with or without the
+background, or a table; coordinates stand in ``rois``. Nothing here knows a fetcher by its name.
 """
 
 import difflib
@@ -79,13 +79,16 @@ def check_options(name: str, fetcher: Callable[..., Any], options: Mapping[str, 
     UserError
         Lists what is allowed, from the fetcher's own signature.
     """
-    parameters = {
-        key: parameter for key, parameter in inspect.signature(fetcher).parameters.items() if key not in OURS
-    }
-    words = [key if parameter.default is parameter.empty else f"{key} ({parameter.default!r})" for key, parameter in parameters.items()]
+    parameters = {key: parameter for key, parameter in inspect.signature(fetcher).parameters.items() if key not in OURS}
+    words = [
+        key if parameter.default is parameter.empty else f"{key} ({parameter.default!r})"
+        for key, parameter in parameters.items()
+    ]
     if gives_coordinates(fetcher):
         words.append(f"{RADIUS} (mm)")
-    allowed = f"the options of {name}, with their defaults, are {', '.join(words)}" if words else f"{name} has no options"
+    allowed = (
+        f"the options of {name}, with their defaults, are {', '.join(words)}" if words else f"{name} has no options"
+    )
     for key in options:
         if key not in parameters and not (key == RADIUS and gives_coordinates(fetcher)):
             raise UserError(f"atlas_options: {key!r} is unknown; {allowed}.")
@@ -162,12 +165,12 @@ def what_to_do(problem: Exception, roots: list[Path], since: float) -> str:
         path.unlink()
     if new:
         return (
-            f"is not what the server should send ({problem}); what came was removed from nilearn's cache: run again, and if that "
-            "does not help, ask those who offer it."
+            f"is not what the server should send ({problem}); what came was removed from nilearn's cache: run again, and if "
+            "that does not help, ask those who offer it."
         )
     return (
-        f"cannot be used as nilearn finds it ({problem}); check 'atlas_options', or delete the atlas's folder in nilearn's cache, "
-        f"{' or '.join(str(root.absolute()) for root in roots)}, and run again."
+        f"cannot be used as nilearn finds it ({problem}); check 'atlas_options', or delete the atlas's folder in nilearn's "
+        f"cache, {' or '.join(str(root.absolute()) for root in roots)}, and run again."
     )
 
 

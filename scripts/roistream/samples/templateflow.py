@@ -107,8 +107,8 @@ def fetch_from_templateflow(name: str, options: Mapping[str, Any], folder: Path,
             path, is_new = fetch(home, place / image, root)
         except NotThereError:
             raise UserError(
-                f"TemplateFlow has no file {image} (the server answers 404 to {address(home, place / image, root)}), and there is "
-                "none here; check the name on https://www.templateflow.org, or give the path of a file."
+                f"TemplateFlow has no file {image} (there is none at {address(home, place / image, root)}), and there is none "
+                "here; check the name on https://www.templateflow.org, or give the path of a file."
             ) from None
         names, named = fetch_names(home, place, image, root)
         facts = {

@@ -58,7 +58,9 @@ def with_fetched_atlas(config: Mapping[str, Any], check: bool, place: Callable[[
             )
         return config
     words = json.dumps([atlas, options], sort_keys=True)
-    folder = Path(place(f"resources/fetched/{name_of(atlas, options)}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"))
+    folder = Path(
+        place(f"resources/fetched/{name_of(atlas, options)}-{hashlib.sha256(words.encode()).hexdigest()[:8]}")
+    )
     facts = read_facts(folder)
     if facts is None and check:
         fetch(atlas, options, folder, config["data_dir"])
@@ -91,10 +93,17 @@ def fetch(atlas: str, options: Mapping[str, Any], folder: Path, data_dir: str | 
     """
     if find_spec("nilearn") is None:
         raise UserError(
-            f"The atlas {atlas} is fetched by nilearn, which is not installed where Snakemake runs; install it there, or give a file."
+            f"The atlas {atlas} is fetched by nilearn, which is not installed where Snakemake runs; install it there, or give "
+            "a file."
         )
     logger.info("Fetching the atlas %s, unless it is in the cache.", atlas)
-    command = [sys.executable, str(SCRIPT), f"--atlas={atlas}", f"--folder={folder}", f"--options={json.dumps(options)}"]
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        f"--atlas={atlas}",
+        f"--folder={folder}",
+        f"--options={json.dumps(options)}",
+    ]
     command += [f"--data-dir={data_dir}"] if data_dir is not None else []
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     lines = done.stderr.strip().splitlines()
