@@ -4,10 +4,12 @@ min_version("9.15")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/requests.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/regions.smk"
 include: "workflow/rules/extraction.smk"
 include: "workflow/rules/comparison.smk"
+include: "workflow/rules/connectome.smk"
 include: "workflow/rules/timeseries.smk"
 
 

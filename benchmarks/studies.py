@@ -112,7 +112,7 @@ def label_means(bench: Bench, data: Data) -> list[dict]:
         **workbench(bench, data.image, data.masks[0]),
         **mrstats(bench, data.image, data.masks[0]),
     }
-    rows = bench.rounds("label means", commands)
+    rows = bench.rounds("label means", commands, unwatched=True)
     ours = commands["extract_timeseries.py, 64 labels"].writes / TABLE
     for row in rows:
         for values in commands[row["name"]].writes.glob("values.*"):
@@ -127,7 +127,7 @@ def label_cleaning(bench: Bench, data: Data) -> list[dict]:
         "extract_timeseries.py": extraction(bench, "labels-cleaned", [data.image], data.atlas, options),
         "NiftiLabelsMasker": labels_masker(bench, data.image, data.atlas, data.confounds),
     }
-    rows = bench.rounds("label means, cleaned", commands)
+    rows = bench.rounds("label means, cleaned", commands, unwatched=True)
     ours, theirs = commands.values()
     rows[1] |= compare(ours.writes / TABLE, theirs.writes / "values.npy")
     return rows
@@ -140,7 +140,7 @@ def series(bench: Bench, data: Data) -> list[dict]:
         f"{len(runs)} runs as a series": extraction(bench, "series", runs, data.atlas),
         "their concatenation": extraction(bench, "concatenated", [data.half], data.atlas),
     }
-    rows = bench.rounds("series", commands)
+    rows = bench.rounds("series", commands, unwatched=True)
     folders = [command.writes for command in commands.values()]
     for row, folder in zip(rows, folders, strict=True):
         row["written_mib"] = round(sum(path.stat().st_size for path in folder.iterdir()) / 2**20, 3)

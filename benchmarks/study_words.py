@@ -12,7 +12,8 @@ LABELS = """\
 One signal for each label, from the `.nii.gz` of {n_volumes:,} volumes to a table: what a study does with each image. *Ours* is
 `extract_timeseries.py` with 64 labels. `NiftiLabelsMasker` does the same in one pass. Workbench and MRtrix3 average one
 region for each call, the table's first; what is not listed is not installed. `igzip -dc` decompresses to `/dev/null` and does
-nothing else.
+nothing else. Here, for cleaned means and for runs as a series, walls come from runs that nobody watches, each just before the
+watched one: twenty looks at memory in a second take a part of a core, and ours has work for two.
 
 """
 

@@ -24,7 +24,7 @@ from roistream.images.writing import header_like, write_image
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
 from roistream.study.repetition import tell_repetition
-from roistream.study.runs import write_run_lengths
+from roistream.study.run_lengths import write_run_lengths
 
 logger = logging.getLogger("roistream")
 

@@ -40,7 +40,7 @@ from roistream.reporting import reporting
 from roistream.strategies import REGISTRY, Strategy
 from roistream.strategies.workers import check_workers, explaining_bus_errors
 from roistream.study.repetition import tell_repetition
-from roistream.study.runs import read_run_lengths
+from roistream.study.run_lengths import read_run_lengths
 
 logger = logging.getLogger("roistream")
 

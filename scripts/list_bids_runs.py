@@ -36,6 +36,7 @@ def list_bids_runs(
     concatenate: Collection[str] = (),
     with_confounds: bool = True,
     with_masks: bool = True,
+    leave_out_incomplete: bool = False,
 ) -> None:
     """Write the runs table of a BIDS dataset.
 
@@ -56,13 +57,15 @@ def list_bids_runs(
         Give each run its table of confounds, if the dataset has such tables.
     with_masks : bool
         Give each run its brain mask, where there is one.
+    leave_out_incomplete : bool
+        Leave out runs without a table of confounds where others have one, and name them in the log, instead of an error.
 
     Raises
     ------
     UserError
         There are no such files, a filter matches nothing, versions would be mixed, or a run's confounds are not clear.
     """
-    runs = find_bids_runs(dataset, filters, concatenate, with_confounds, with_masks)
+    runs = find_bids_runs(dataset, filters, concatenate, with_confounds, with_masks, leave_out_incomplete)
     folder = out and absolute(out).parent
     columns: dict[str, list[Any]] = {
         "image": [run.image for run in runs],
@@ -140,6 +143,11 @@ def parse_arguments() -> dict:
         dest="with_masks",
         action="store_false",
         help="leave out the brain masks: regions are not restricted",
+    )
+    parser.add_argument(
+        "--leave-out-incomplete",
+        action="store_true",
+        help="leave out runs that have no table of confounds where others have one; each is named in the log",
     )
     filters = parser.add_argument_group("filters", f"the values wanted; '{NO_VALUE}' for files without the entity")
     for entity in (*ACQUISITION, *VERSIONS):

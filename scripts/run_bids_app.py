@@ -56,6 +56,7 @@ def run_bids_app(
     n_cpus: int = 1,
     mem_mb: int | None = None,
     dry_run: bool = False,
+    leave_out_incomplete: bool = False,
 ) -> None:
     """Set up the work folder; then this process becomes Snakemake, whose exit status is that of the command.
 
@@ -79,6 +80,8 @@ def run_bids_app(
         MiB that the jobs may take together.
     dry_run : bool
         Check everything, and show what would be done.
+    leave_out_incomplete : bool
+        See `roistream.study.bids.find_bids_runs`.
 
     Raises
     ------
@@ -99,7 +102,13 @@ def run_bids_app(
     link(absolute(output), work / derivatives.FOLDER)
     cleaning = {**given.get("cleaning", {}), **settings.get("cleaning", {})}
     with_confounds = bool(cleaning.get("confounds") or cleaning.get("strategy"))
-    list_bids_runs(dataset, work / "runs.tsv", filters, with_confounds=with_confounds)
+    list_bids_runs(
+        dataset,
+        work / "runs.tsv",
+        filters,
+        with_confounds=with_confounds,
+        leave_out_incomplete=leave_out_incomplete,
+    )
     with whole_file(work / "config.yaml") as partial:
         regions = {} if "regions" in given else {"regions": "all"}  # not the few of the embedded example
         settings = {"dataset": "runs.tsv", **regions, **settings}
@@ -183,6 +192,11 @@ def parse_arguments() -> dict:
     parser.add_argument("--mem-mb", "--mem_mb", type=positive, metavar="MIB", help="memory of all jobs together")
     parser.add_argument("-w", "--work-dir", "--work_dir", dest="work", type=Path, default=Path("work"))
     parser.add_argument("-n", "--dry-run", action="store_true", help="check everything, and show what would be done")
+    parser.add_argument(
+        "--leave-out-incomplete",
+        action="store_true",
+        help="leave out runs that have no table of confounds where others have one; each is named in the log",
+    )
     filters = parser.add_argument_group("filters", f"the values wanted; '{NO_VALUE}' for files without the entity")
     for entity in (*ACQUISITION, *VERSIONS):
         filters.add_argument(*ALIASES.get(entity, []), f"--{entity}", dest=entity, nargs="+", metavar="VALUE")

@@ -128,6 +128,8 @@ def take_cleaning(parser: argparse.ArgumentParser, arguments: dict) -> dict:
     for name in ("smoothing_fwhm", "low_pass", "high_pass", "t_r"):
         if arguments[name] is not None and not arguments[name] > 0:
             parser.error(f"argument --{name.replace('_', '-')}: give a number above 0")
+    if (arguments["smoothing_fwhm"] or 0) > 100:
+        parser.error("argument --smoothing-fwhm: give a width in mm, at most 100")
     if arguments["low_pass"] and arguments["high_pass"] and arguments["low_pass"] <= arguments["high_pass"]:
         parser.error("argument --low-pass: give a frequency above --high-pass")
     arguments["cleaning"] = {name: arguments.pop(name) for name in CLEANING_OPTIONS}

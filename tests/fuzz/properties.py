@@ -26,7 +26,8 @@ from roistream.images.volumes import read_blocks
 from roistream.regions.coverage import read_regions
 from roistream.regions.label_names import read_label_names
 from roistream.study.plan import make_plan
-from roistream.study.runs import read_run_lengths, read_runs_table
+from roistream.study.run_lengths import read_run_lengths
+from roistream.study.runs import read_runs_table
 
 GRID, N_VOLUMES = (5, 4, 3), 6
 SCHEMAS = {

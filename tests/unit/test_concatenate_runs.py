@@ -13,7 +13,7 @@ from nilearn.image import concat_imgs
 from concatenate_runs import concatenate_runs
 from conftest import AFFINE, GRID, ROOT, save_run
 from roistream.errors import UserError
-from roistream.study.runs import read_run_lengths
+from roistream.study.run_lengths import read_run_lengths
 
 
 def save_stored(path, stored, scaling=None, affine=AFFINE, t_r=2.0, kind=nib.Nifti1Header):

@@ -10,7 +10,7 @@ from conftest import ROOT
 from roistream.errors import UserError
 from roistream.strategies import REGISTRY, STRATEGIES
 from roistream.study.configuration import check_cleaning, check_configuration, chosen_strategies, wrong_inputs
-from roistream.study.runs import Run
+from roistream.study.run import Run
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
 CONFIG_TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")
@@ -129,7 +129,7 @@ def test_a_wrong_value_names_key_value_and_choices(config, key, value):
 
 
 WRONG_CLEANING = {
-    "smoothing_fwhm": [0, -1, "6 mm", True],
+    "smoothing_fwhm": [0, -1, 101, "6 mm", True],
     "detrend": [1, "linear", None],
     "standardize": ["zscore", True, False],
     "standardize_confounds": [None, 1],

@@ -34,10 +34,10 @@ def make(folder, *names):
     return folder
 
 
-def listed(dataset, *, out=None, concatenate=(), with_confounds=True, **filters):
+def listed(dataset, *, out=None, concatenate=(), with_confounds=True, leave_out_incomplete=False, **filters):
     """List a dataset into a table beside it and read that table as the workflow would: images, and files below the dataset."""
     out = out or dataset.parent / "runs.tsv"
-    list_bids_runs(dataset, out, filters, concatenate, with_confounds)
+    list_bids_runs(dataset, out, filters, concatenate, with_confounds, leave_out_incomplete=leave_out_incomplete)
     return [
         (run.image, *(str(path.relative_to(dataset)) for path in (run.path, run.confounds) if path is not None))
         for run in read_runs_table(out, SCHEMA)
@@ -289,6 +289,11 @@ def test_confounds_that_are_missing(tmp_path, caplog):
     assert "--no-confounds" in text
     assert [len(row) for row in listed(dataset, with_confounds=False)] == [2, 2]
     assert [len(row) for row in listed(dataset, subject=["02"])] == [3]
+    assert "--leave-out-incomplete" in text
+    [row] = listed(dataset, leave_out_incomplete=True)
+    assert row[0].startswith("sub-02")
+    assert f"1 of 2 runs are left out, they have no table of confounds: sub-01_task-rest_{MNI}_desc" in caplog.text
+    assert [len(row) for row in listed(dataset, with_confounds=False, leave_out_incomplete=True)] == [2, 2]
 
 
 def test_confounds_belong_to_one_run(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from conftest import GRID, ROOT, run_script, save_mask, save_run
 from roistream.errors import UserError
 from roistream.outputs import check_writable, whole_file
-from roistream.study.runs import read_run_lengths
+from roistream.study.run_lengths import read_run_lengths
 
 
 def listing(folder):

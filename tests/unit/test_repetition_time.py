@@ -21,7 +21,8 @@ from roistream.images.series import open_series, repetition_time
 from roistream.images.sidecars import Sidecars
 from roistream.study.filters import check_filters, tell_times
 from roistream.study.plan import make_plan
-from roistream.study.runs import join_volumes, read_runs_table
+from roistream.study.run import join_volumes
+from roistream.study.runs import read_runs_table
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text("utf-8"))
 SEC, MSEC, USEC, HZ, PPM, RADS = 8, 16, 24, 32, 40, 48

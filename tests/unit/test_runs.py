@@ -20,7 +20,9 @@ from roistream.images.grids import grid_id
 from roistream.images.image import inspect
 from roistream.images.repetition_time import RepetitionTime
 from roistream.images.series import check_runs_fit
-from roistream.study.runs import Run, read_run_lengths, read_runs_table, write_run_lengths
+from roistream.study.run import Run
+from roistream.study.run_lengths import read_run_lengths, write_run_lengths
+from roistream.study.runs import read_runs_table
 
 SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "runs.schema.yaml").read_text(encoding="utf-8"))
 

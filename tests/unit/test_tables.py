@@ -15,7 +15,7 @@ from roistream.errors import UserError
 from roistream.paths import shown
 from roistream.regions.coverage import read_regions
 from roistream.regions.label_names import read_label_names
-from roistream.study.runs import read_run_lengths
+from roistream.study.run_lengths import read_run_lengths
 from roistream.study.tables import read_rows
 from roistream.tables import count_rows, read_table
 

@@ -1,6 +1,16 @@
 # The regions: an atlas, fetched, simulated or a user's, on the grid of each image, split into binary masks.
 
 
+def run_on(wildcards, output):
+    """Find a run on a grid; a function of the output, see `program`."""
+    return str(PLAN.run_on(wildcards.grid))
+
+
+def run_to_make(wildcards):
+    """Find the run on a grid that has to be made before its header can be read, if any."""
+    return ancient(given(PLAN.run_on(wildcards.grid))) if PLAN.config["dataset"] in SAMPLES else []
+
+
 rule fetch_basc:
     output:
         atlas="resources/basc/basc_scale{scale}_dseg.nii.gz",

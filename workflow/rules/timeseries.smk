@@ -15,10 +15,63 @@ SUMMARY = [
 SUMMARY += [f"{derivatives.FOLDER}/atlas-{PLAN.atlas_name}_dseg.json"] if PLAN.atlas_sidecar else []
 KINDS = [f"stat-{statistic}_timeseries.json" for statistic in PLAN.config["statistics"]]
 KINDS += ["voxels.npy"] if PLAN.config["save_voxels"] else []
-RECORDS = [f"resources/connectivity/{PLAN.atlas_name}_batch-{batch}.json" for batch in BATCHES]
-PARQUET = [f"{derivatives.FOLDER}/{derivatives.PARQUET_SIGNALS}"] if PLAN.config["parquet"] else []
-PARQUET += [f"{derivatives.FOLDER}/{derivatives.PARQUET_CONNECTIVITY}"] if PARQUET and RECORDS else []
 FIRST_REGIONS = f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv"
+
+
+def timeseries_options(wildcards):
+    """Word the runs of an image, in order, and what is asked for as options of extract_timeseries.py."""
+    return words_of(
+        {
+            "runs": runs_of(wildcards),
+            "statistics": PLAN.config["statistics"],
+            "save_voxels": PLAN.config["save_voxels"] or None,
+            **study_options(PLAN, wildcards.image),
+            "memory_shortage": PLAN.config["memory_shortage"],
+        }
+    )
+
+
+def summary_options(parquet):
+    """Word which study is summarised, and whether it is there in Parquet, as options of summarise_study.py."""
+    dataset = PLAN.config["dataset"]
+    from_sample = dataset in SAMPLES
+    return options_of(
+        {
+            "study": place(str(derivatives.FOLDER)),
+            "logs": place("logs/extract_timeseries"),
+            "atlas_name": PLAN.atlas_name,
+            "statistic": PLAN.config["statistics"][0],
+            "images": list(PLAN.study) if from_sample else None,
+            "source": dataset if from_sample else None,
+            "runs_table": None if from_sample else dataset,
+            **matrix_options(),
+            "records": place("resources/connectivity"),
+            "parquet": parquet or None,
+            "atlas_sidecar": PLAN.atlas_sidecar,
+        }
+    )
+
+
+def summarise_what_is_there():
+    """Let study.tsv say, when some images of a study have failed, which they are and why.
+
+    Its files get a time before that of their inputs: it is not what the rule would have made, and the rule will make it anew.
+    """
+    if "extract_timeseries" not in {job.rule.name for job in workflow.dag.jobs} or not Path(FIRST_REGIONS).exists():
+        return
+    jobs = list(workflow.dag.needrun_jobs())
+    pending = [job.wildcards.image for job in jobs if job.rule.name == "extract_timeseries"]
+    batches = [job.wildcards.batch for job in jobs if job.rule.name == "connect_regions"]
+    parquet = derive_what_is_there(set(pending), batches)
+    command = (
+        f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(parquet)}"
+        f" {words_of({'pending': pending})}"
+    )
+    subprocess.run(["bash", "-c", f"{command} --log logs/summarise_study.log"], check=False)
+    before = Path(FIRST_REGIONS).stat().st_mtime - 1
+    for path in [*SUMMARY, *PARQUET]:
+        if Path(path).exists():
+            os.utime(path, (before, before))
 
 
 rule extract_timeseries:
@@ -56,48 +109,6 @@ rule extract_timeseries:
     shell:
         "{params.program} --atlas {input.atlas:q} --placed {input.regions:q} {input.coverage:q}"
         " --out {params.out:q} {params.options} --log {log:q}"
-
-
-rule connect_regions:
-    input:
-        signals=signals_of_batch,
-    output:
-        # Of no image alone, as all outputs of a rule would have to be.
-        record=f"resources/connectivity/{PLAN.atlas_name}_batch-{{batch}}.json",
-    log:
-        "logs/connect_regions/{batch}.log",
-    conda:
-        "../../envs/imaging.yaml"
-    resources:
-        mem_mb=connection_memory,
-    params:
-        program=program("connect_regions.py"),
-        options=lambda wildcards: connection_options(BATCHES[wildcards.batch]),
-        code=code_of("connect_regions.py"),
-    shell:
-        "{params.program} {params.options} --record {output.record:q} --log {log:q}"
-
-
-rule write_parquet:
-    input:
-        signals=[f"{derivatives.image_prefix(image, PLAN.atlas_name)}_{KINDS[0]}" for image in PLAN.study],
-        matrices=RECORDS,
-    output:
-        signals=directory(PARQUET[:1]),
-        connectivity=PARQUET[1:],
-    log:
-        "logs/write_parquet.log",
-    conda:
-        "../../envs/figures.yaml"
-    resources:
-        mem_mb=parquet_memory,
-    params:
-        program=program("write_parquet.py"),
-        order=order_of(PLAN.study),
-        options=parquet_options,
-        code=code_of("write_parquet.py"),
-    shell:
-        "{params.program} {params.options} --log {log:q}"
 
 
 rule summarise_study:

@@ -18,8 +18,8 @@ import nibabel as nib
 import numpy as np
 from scipy import linalg, sparse
 
+from roistream.maskers.finite import finite, warn_not_finite
 from roistream.maskers.lazy import as_image
-from roistream.maskers.reductions import finite, warn_not_finite
 from roistream.maskers.sparse_maps import SparseMaps, columns_of, gather
 
 WELL_CONDITIONED = 1e-8

@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 
 from roistream.maskers import nilearn_internals as internals
+from roistream.maskers.finite import finite, warn_not_finite
 from roistream.maskers.lazy import as_image
 from roistream.regions.labels import LabelReduction, locate_regions
 
@@ -216,20 +217,3 @@ def near_seeds(seeds: Any, radius: float, image: nib.Nifti1Image) -> np.ndarray:
 def file_positions(mask: np.ndarray) -> np.ndarray:
     """Locate the voxels of a mask in a volume of a file (x fastest), in C order of the mask (z fastest)."""
     return np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")
-
-
-def finite(values: np.ndarray) -> np.ndarray:
-    """Put 0 for values that are not finite, in place; `values` must be ours."""
-    if values.dtype.kind == "f":
-        unusable = ~np.isfinite(values)
-        if unusable.any():
-            values[unusable] = 0
-    return values
-
-
-def warn_not_finite(values: np.ndarray) -> bool:
-    """Warn of values that are not finite; tell whether there were any."""
-    found = values.dtype.kind == "f" and not np.isfinite(values).all()
-    if found:
-        internals.ensure_finite_data(np.array([np.nan]))  # nilearn's own warning
-    return found

@@ -40,6 +40,7 @@ def find_bids_runs(
     concatenate: Collection[str] = (),
     with_confounds: bool = True,
     with_masks: bool = True,
+    leave_out_incomplete: bool = False,
 ) -> list[BidsRun]:
     """Find the runs of a BIDS dataset, image by image.
 
@@ -56,6 +57,8 @@ def find_bids_runs(
         Give each run its table of confounds, if the dataset has such tables.
     with_masks : bool
         Give each run its brain mask, where there is one.
+    leave_out_incomplete : bool
+        Leave out runs without a table of confounds where others have one, and name them in the log, instead of an error.
 
     Returns
     -------
@@ -77,7 +80,9 @@ def find_bids_runs(
     filters = filters or {}
     runs = sorted(chosen(bold, filters), key=natural_order)
     refuse_mixtures(runs, filters, dataset)
-    confounds = match_confounds(runs, files, dataset) if with_confounds else None
+    confounds = match_confounds(runs, files, dataset, leave_out_incomplete) if with_confounds else None
+    if confounds is not None:
+        runs = [run for run in runs if run.path in confounds]
     masks = match_masks(runs, files) if with_masks else {}
     names: dict[str, Path] = {}
     for run in runs:
@@ -201,7 +206,9 @@ def refuse_mixtures(runs: Iterable[BidsFile], filters: Collection[str], dataset:
         )
 
 
-def match_confounds(runs: Sequence[BidsFile], files: Iterable[BidsFile], dataset: Path) -> dict[Path, Path] | None:
+def match_confounds(
+    runs: Sequence[BidsFile], files: Iterable[BidsFile], dataset: Path, leave_out_incomplete: bool = False
+) -> dict[Path, Path] | None:
     """Find the table of confounds of each run: it says nothing else of the acquisition, and nothing that the run denies.
 
     Returns
@@ -232,10 +239,15 @@ def match_confounds(runs: Sequence[BidsFile], files: Iterable[BidsFile], dataset
             matched[run.path] = fitting[0].path
         else:
             lacking.append(run)
-    if lacking:
+    if lacking and not (leave_out_incomplete and matched):
         raise UserError(
             f"{len(lacking)} of {len(runs)} runs have no table of confounds (*_desc-confounds_timeseries.tsv), the first is "
-            f"{lacking[0].path}; leave them out by a filter, or give --no-confounds."
+            f"{lacking[0].path}; leave them out by a filter or --leave-out-incomplete, or give --no-confounds."
+        )
+    if lacking:
+        names = ", ".join(run.path.name for run in lacking)
+        logger.warning(
+            "%d of %d runs are left out, they have no table of confounds: %s.", len(lacking), len(runs), names
         )
     return matched
 

@@ -14,7 +14,7 @@ from roistream.errors import UserError
 from roistream.paths import absolute, check_file, shown
 from roistream.strategies import REGISTRY, STRATEGIES
 from roistream.study.filters import check_filters
-from roistream.study.runs import Run
+from roistream.study.run import Run
 from roistream.study.settings import is_number
 
 # JSON counts 6.0 as an integer; Python does not take it for a number of things. What is not finite is no number.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from roistream.cleaning.confounds import (
     Confounds,
@@ -21,10 +21,8 @@ from roistream.cleaning.denoising import find_table, sidecar_of
 from roistream.cleaning.rank import Removal, look_at_confounds, refuse_nothing_left, tell_confounds
 from roistream.errors import UserError
 from roistream.paths import check_file, identity
+from roistream.study.run import Run
 from roistream.tables import Table
-
-if TYPE_CHECKING:
-    from roistream.study.runs import Run
 
 
 class ConfoundChecks:

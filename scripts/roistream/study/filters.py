@@ -8,7 +8,7 @@ from typing import Any
 from roistream.cleaning.prepare import check_filter
 from roistream.errors import UserError
 from roistream.images.repetition_time import group, name_files
-from roistream.study.runs import Run
+from roistream.study.run import Run
 
 logger = logging.getLogger("roistream")
 

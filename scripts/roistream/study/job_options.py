@@ -5,7 +5,7 @@ from typing import Any
 from roistream.errors import UserError
 from roistream.study.denoising_options import DENOISING_OPTIONS
 from roistream.study.plan import Plan
-from roistream.study.runs import join_volumes
+from roistream.study.run import join_volumes
 
 
 def compared_options(plan: Plan, image: str) -> dict[str, Any]:

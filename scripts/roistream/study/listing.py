@@ -10,7 +10,8 @@ from roistream.images.repetition_time import Statement, said_by_somebody, settle
 from roistream.samples import adhd
 from roistream.study import derivatives
 from roistream.study.confound_checks import check_known_columns
-from roistream.study.runs import Run, read_runs_table
+from roistream.study.run import Run
+from roistream.study.runs import read_runs_table
 
 SAMPLES = ("simulated", "adhd")
 COMPARED = "large_fmri"

@@ -38,7 +38,7 @@ from roistream.study.fetching import with_fetched_atlas
 from roistream.study.filters import tell_times
 from roistream.study.label_checks import check_labels
 from roistream.study.listing import SAMPLES, list_runs
-from roistream.study.runs import Run, join_volumes
+from roistream.study.run import Run, join_volumes
 from roistream.study.settings import as_meant
 from roistream.study.times import Times
 

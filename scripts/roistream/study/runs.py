@@ -1,90 +1,22 @@
-"""The runs table of a user's own data, and the table of runs inside a concatenated image."""
+"""The runs table of a user's own data."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from roistream.errors import UserError
 from roistream.images.grids import grid_id
 from roistream.images.image import Image
-from roistream.images.repetition_time import RepetitionTime
-from roistream.images.series import check_runs_fit, files_by_run, inspect_run
-from roistream.outputs import whole_file
-from roistream.paths import as_argument, reading
+from roistream.images.series import check_runs_fit, inspect_run
+from roistream.paths import as_argument
 from roistream.study.confound_checks import ConfoundChecks
 from roistream.study.repetition import Listed
+from roistream.study.run import Run
 from roistream.study.selections import SelectionChecks
 from roistream.study.tables import read_rows
 from roistream.study.times import Times, read_t_r
 from roistream.tables import SEPARATOR_NAMES, SEPARATORS, find_separator
-
-
-@dataclass(frozen=True)
-class Run:
-    """One row of a runs table.
-
-    Attributes
-    ----------
-    image : str
-        The image that the run becomes a part of.
-    path : pathlib.Path
-        A 4D NIfTI, or a single 3D volume.
-    confounds : pathlib.Path or None
-        Its table of confounds.
-    n_volumes : int or None
-        Volumes of the run, where they are known.
-    t_r : float or None
-        Repetition time in seconds, where it is known: what the table says, or `time`.
-    time : RepetitionTime or None
-        By all that says something of it, where that has been looked at.
-    grid : str or None
-        The name of its grid, see `roistream.images.grids.grid_id`, where it is known.
-    is_volume : bool
-        Whether its header says that it is a single 3D volume.
-    oriented : bool
-        Whether its header says where it lies, as far as that is known.
-    mask : pathlib.Path or None
-        Its brain mask.
-    sample_mask : str
-        Its volumes that are kept, as `roistream.cleaning.left_out.parse_sample_mask` reads them; empty for all.
-    line : int or None
-        Where it stands in the table.
-    """
-
-    image: str
-    path: Path
-    confounds: Path | None = None
-    n_volumes: int | None = None
-    t_r: float | None = None
-    time: RepetitionTime | None = None
-    grid: str | None = None
-    is_volume: bool = False
-    oriented: bool = True
-    mask: Path | None = None
-    sample_mask: str = ""
-    line: int | None = field(default=None, compare=False)
-
-
-def join_volumes(runs: Sequence[Run]) -> list[Run]:
-    """Make one run of the 3D volumes of an image that follow each other, with the confounds that one of them names."""
-    joined: list[Run] = []
-    for run in runs:
-        last = joined[-1] if joined else None
-        if last and last.is_volume and run.is_volume and last.image == run.image:
-            timed = run if last.t_r is None else last
-            joined[-1] = replace(
-                last,
-                n_volumes=(last.n_volumes or 0) + (run.n_volumes or 0),
-                confounds=last.confounds or run.confounds,
-                mask=last.mask or run.mask,
-                t_r=timed.t_r,
-                time=timed.time,
-            )
-        else:
-            joined.append(run)
-    return joined
 
 
 def read_runs_table(
@@ -250,32 +182,3 @@ def look_at_run(
     except UserError as error:
         problems.append(str(error))
     return run, problems
-
-
-def write_run_lengths(files: Sequence[Image], path: str | Path) -> None:
-    """Write where each run lies in the concatenated image: columns ``run``, ``first_volume``, ``n_volumes``.
-
-    3D files next to each other are one run, which has the name of the first.
-    """
-    with (
-        whole_file(path) as partial,
-        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
-    ):
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(["run", "first_volume", "n_volumes"])
-        first_volume = 0
-        for run in files_by_run(files):
-            n_volumes = sum(file.n_volumes for file in run)
-            writer.writerow([run[0].path, first_volume, n_volumes])
-            first_volume += n_volumes
-
-
-def read_run_lengths(path: str | Path) -> list[int]:
-    """Read the number of volumes of each run from what `write_run_lengths` wrote."""
-    try:
-        with reading(path), Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            return [int(row["n_volumes"]) for row in csv.DictReader(stream, delimiter="\t")]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} is no table of runs ({error}); give the runs.tsv of the concatenated image."
-        ) from error

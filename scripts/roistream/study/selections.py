@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from roistream.cleaning.left_out import outside_of, parse_sample_mask
 from roistream.errors import UserError
 from roistream.images.image import Image, inspect_volume
 from roistream.regions.masks import check_fits
-
-if TYPE_CHECKING:
-    from roistream.study.runs import Run
+from roistream.study.run import Run
 
 
 class SelectionChecks:
