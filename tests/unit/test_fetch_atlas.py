@@ -19,8 +19,8 @@ import pytest
 from conftest import ROOT, run_script
 from fetch_atlas import fetch_atlas
 from roistream.errors import UserError
+from roistream.regions.atlas_sidecar import read_fetched
 from roistream.samples.cache import SUMS
-from roistream.samples.fetched import read_fetched
 from roistream.samples.nilearn_atlases import list_fetchers
 from unit.test_downloads import ANSWERS, begin
 from unit.test_fetch_adhd import (

@@ -4,10 +4,8 @@ A folder holds one of them. The sidecar is written last: where it is, the rest i
 """
 
 import csv
-import json
 import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from roistream.images.volumes import read_blocks
 from roistream.images.writing import new_header, write_image
 from roistream.outputs import as_json, whole_file
 from roistream.regions.atlas import read_labels
+from roistream.regions.atlas_sidecar import SIDECARS, sidecar_of
 from roistream.regions.coverage import list_labels
 from roistream.samples.downloads import place_link
 
@@ -30,8 +29,6 @@ logger = logging.getLogger("roistream")
 
 FILES = {"labels": "atlas_dseg.nii.gz", "maps": "atlas_probseg.nii.gz", "spheres": "atlas_spheres.tsv"}
 """What the atlas itself is called in its folder, by its kind."""
-
-SIDECARS = "atlas_*.json"
 
 
 @dataclass(frozen=True)
@@ -84,11 +81,6 @@ def write_fetched(atlas: FetchedAtlas, folder: Path) -> None:
     about = {"Kind": kind, "Image": image.name, "Labels": None if table == image else table.name}
     with whole_file(sidecar_of(image)) as partial:
         partial.write_text(as_json({**atlas.facts, **about, "Remarks": remarks}), "utf-8")
-
-
-def sidecar_of(atlas: Path) -> Path:
-    """Name the JSON file beside an atlas that says what it is, as in BIDS."""
-    return atlas.with_name(f"{re.sub(r'[.](nii|tsv|csv)([.]gz)?$', '', atlas.name)}.json")
 
 
 def place_image(source: Path | SpatialImage, folder: Path) -> tuple[str, Path]:
@@ -173,17 +165,3 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
-
-
-def read_fetched(folder: Path) -> dict[str, Any] | None:
-    """Read the sidecar of a fetched atlas; None if it is not, or no longer, complete.
-
-    What has gone from a cache leaves a link that leads nowhere.
-    """
-    try:
-        [sidecar] = folder.glob(SIDECARS)
-        facts = json.loads(sidecar.read_text("utf-8"))
-        files = [facts["Image"], *([facts["Labels"]] if facts["Labels"] else [])]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return facts if all((folder / name).exists() for name in files) else None

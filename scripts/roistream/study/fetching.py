@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from roistream.errors import UserError
+from roistream.regions.atlas_sidecar import read_fetched
 from roistream.study.derivatives import LONGEST_NAME
 
 logger = logging.getLogger("roistream")
@@ -61,10 +62,10 @@ def with_fetched_atlas(config: Mapping[str, Any], check: bool, place: Callable[[
     folder = Path(
         place(f"resources/fetched/{name_of(atlas, options)}-{hashlib.sha256(words.encode()).hexdigest()[:8]}")
     )
-    facts = read_facts(folder)
+    facts = read_fetched(folder)
     if facts is None and check:
         fetch(atlas, options, folder, config["data_dir"])
-        facts = read_facts(folder)
+        facts = read_fetched(folder)
     if facts is None:
         raise UserError(f"The atlas {atlas} is no longer below {folder}; run again.")
     labels = str(folder / facts["Labels"]) if facts["Labels"] else None
@@ -74,13 +75,6 @@ def with_fetched_atlas(config: Mapping[str, Any], check: bool, place: Callable[[
         "atlas_labels": config["atlas_labels"] or labels,
         "atlas_name": config["atlas_name"] or name_of(atlas, options),
     }
-
-
-def read_facts(folder: Path) -> dict[str, Any] | None:
-    """Read the sidecar of a fetched atlas, see `roistream.samples.fetched`."""
-    from roistream.samples.fetched import read_fetched
-
-    return read_fetched(folder)
 
 
 def fetch(atlas: str, options: Mapping[str, Any], folder: Path, data_dir: str | None) -> None:
