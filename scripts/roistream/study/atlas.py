@@ -11,6 +11,7 @@ from typing import Any
 from roistream.errors import UserError
 from roistream.images.image import describe
 from roistream.regions.atlas import read_labels, select_labels
+from roistream.regions.atlas_sidecar import sidecar_of
 from roistream.regions.label_names import read_label_names
 from roistream.study import derivatives
 
@@ -66,6 +67,14 @@ class AtlasOfPlan:
         if self.config["atlas"] in ATLASES:
             return 0
         return describe(Path(self.config["atlas"]), 3)[0].n_voxels
+
+    @property
+    def atlas_sidecar(self) -> Path | None:
+        """The JSON file beside the atlas that says what it is: of a fetched one, or as in BIDS."""
+        if self.config["atlas"] in ATLASES:
+            return None
+        path = sidecar_of(Path(self.config["atlas"]))
+        return path if path.is_file() else None
 
     def region_options(self) -> dict[str, Any]:
         """Give which regions are wanted as options of place_atlas.py."""
