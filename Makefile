@@ -56,10 +56,11 @@ lint: $(VENV)/dev.done
 docs: $(VENV)/dev.done
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . docs/_build
 
-# Speed and memory against the bars, for a quiet machine and about 40 minutes: docs/benchmark.md and its figure.
+# Speed and memory against the bars, for a quiet machine and about an hour: docs/benchmark.md and its figure.
 benchmark: $(VENV)/run.done
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks --repeats 3 --out docs --workdir .benchmark
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks.maskers --repeats 3 --out docs --workdir .benchmark
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.connectome --repeats 3 --out docs --workdir .benchmark
 
 clean:
 	rm -rf $(VENV) $(VENV)-newest docs/_build

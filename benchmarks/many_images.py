@@ -1,4 +1,4 @@
-"""Make a study of many tiny images, to be planned: python -m benchmarks.many_images FOLDER N_IMAGES N_LABELS.
+"""Make a study of many tiny images, to be planned: python -m benchmarks.many_images FOLDER N_IMAGES N_LABELS [N_VOLUMES].
 
 What a dry run does with an image does not depend on its size.
 """
@@ -11,10 +11,10 @@ import numpy as np
 
 from roistream.images.writing import new_header, write_image
 
-GRID, N_VOLUMES = (10, 11, 9), 5
+GRID = (10, 11, 9)
 
 
-def save_study(folder: Path, n_images: int, n_labels: int) -> None:
+def save_study(folder: Path, n_images: int, n_labels: int, n_volumes: int = 5) -> None:
     """Save images of one run each, an atlas, and last the table of runs.
 
     Parameters
@@ -23,6 +23,8 @@ def save_study(folder: Path, n_images: int, n_labels: int) -> None:
         Where to.
     n_images, n_labels : int
         Images, and labels of the atlas; at most as many as a volume has voxels.
+    n_volumes : int
+        Of each image.
     """
     folder.mkdir(parents=True, exist_ok=True)
     n_voxels = np.prod(GRID)
@@ -32,9 +34,9 @@ def save_study(folder: Path, n_images: int, n_labels: int) -> None:
         new_header(GRID, np.int32, affine),
         [(np.arange(n_voxels) % (n_labels + 1)).astype(np.int32)],
     )
-    header = new_header((*GRID, N_VOLUMES), np.float32, affine)
+    header = new_header((*GRID, n_volumes), np.float32, affine)
     header["pixdim"][4] = 2
-    values = np.random.default_rng(0).standard_normal(n_voxels * N_VOLUMES).astype(np.float32)
+    values = np.random.default_rng(0).standard_normal(n_voxels * n_volumes).astype(np.float32)
     first = folder / "run-0.nii.gz"
     write_image(first, header, [values])
     rows = ["image\trun", f"sub-00000\t{first.name}"]
@@ -46,4 +48,4 @@ def save_study(folder: Path, n_images: int, n_labels: int) -> None:
 
 
 if __name__ == "__main__":
-    save_study(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    save_study(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -27,6 +27,7 @@ from roistream.outputs import check_writable, whole_file
 from roistream.paths import absolute
 from roistream.reporting import reporting
 from roistream.study import derivatives
+from roistream.study.fetching import OURS, is_fetched
 from roistream.study.matrices import MEASURES
 from roistream.study.names import ACQUISITION, NO_VALUE, VERSIONS
 from roistream.study.settings import read_file
@@ -43,9 +44,6 @@ ALIASES = {
 
 PATHS = ("atlas", "atlas_labels", "data_dir")
 """Config keys that name files, relative to where the command is given."""
-
-OURS = ("simulated", "basc")
-"""Atlases that are no files."""
 
 
 def run_bids_app(
@@ -145,9 +143,14 @@ def read_config(path: Path) -> Mapping[str, Any]:
 def located(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Make the paths of a configuration absolute: they are relative to where the command is given, not to the work folder."""
     return {
-        key: str(absolute(Path(value))) if key in PATHS and value not in OURS else value
+        key: str(absolute(Path(value))) if key in PATHS and not (key == "atlas" and is_no_file(value)) else value
         for key, value in settings.items()
     }
+
+
+def is_no_file(atlas: str) -> bool:
+    """Tell whether an atlas is made by the workflow, or fetched."""
+    return atlas in OURS or is_fetched(atlas)
 
 
 def lock(work: Path) -> None:
@@ -182,7 +185,10 @@ def parse_arguments() -> dict:
     parser.add_argument("dataset", type=Path, metavar="BIDS_DIR", help="a folder of fMRIPrep, or a raw BIDS dataset")
     parser.add_argument("output", type=Path, metavar="OUTPUT_DIR", help="the folder of the results, made if need be")
     parser.add_argument("level", choices=["participant"], help="the level of the analysis")
-    parser.add_argument("--atlas", help="path of a 3D label image, a 4D image of maps, or a table of spheres")
+    parser.add_argument(
+        "--atlas",
+        help="path of a 3D label image, a 4D image of maps or a table of spheres, or one to be fetched, such as schaefer2018",
+    )
     parser.add_argument("--atlas-labels", metavar="TSV", help="columns index and name")
     parser.add_argument("--strategy", help="of denoising, the config key of that name in 'cleaning'")
     parser.add_argument("--connectivity", nargs="+", choices=MEASURES, metavar="KIND", help=", ".join(MEASURES))

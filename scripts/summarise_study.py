@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's libra
 from roistream.command_line import add_log_option, parse
 from roistream.figures.study import write_study_figure
 from roistream.outputs import whole_file
+from roistream.paths import reading
 from roistream.regions.coverage import Region, read_regions
 from roistream.reporting import reporting
 from roistream.study.derivatives import IGNORED, dataset_description, image_folder, image_prefix, image_stem
@@ -47,6 +48,7 @@ def summarise_study(
     fisher_z: bool = False,
     records: Path | None = None,
     parquet: bool = False,
+    atlas_sidecar: Path | None = None,
 ) -> None:
     """Write ``study.tsv``, ``study.png`` and what makes the folder a BIDS dataset; remove what is outdated.
 
@@ -76,6 +78,8 @@ def summarise_study(
         The folder of the records of connect_regions.py; those of which a file is missing are removed.
     parquet : bool
         Keep what write_parquet.py has written.
+    atlas_sidecar : path, optional
+        What the JSON file beside the atlas says of it, which goes along.
 
     Raises
     ------
@@ -111,12 +115,22 @@ def summarise_study(
         found = source or (folder_of_runs(runs_table) if runs_table else None)
         description.write_text(json.dumps(dataset_description([found] if found else []), indent=2) + "\n", "utf-8")
         ignored.write_text("\n".join(IGNORED) + "\n", "utf-8")
+    copy_sidecar(atlas_sidecar, study / f"atlas-{atlas_name}_dseg.json")
     missing = [row for row in rows if row.status not in WITH_RESULTS]
     for row in missing[:MOST_LINES]:
         logger.warning("%s has no results: %s.", row.image, row.reason.rstrip("."))
     if len(missing) > MOST_LINES:
         logger.warning("%d more images have no results; study.tsv names them.", len(missing) - MOST_LINES)
     logger.info("%d of %d image(s) done.", len(rows) - len(missing), len(rows))
+
+
+def copy_sidecar(sidecar: Path | None, path: Path) -> None:
+    """Let the dataset say of its atlas what the atlas's own sidecar says; remove what another one has said."""
+    if sidecar is None:
+        path.unlink(missing_ok=True)
+        return
+    with whole_file(path) as partial, reading(sidecar):
+        partial.write_bytes(sidecar.read_bytes())
 
 
 def write_labels(regions: Sequence[Region], path: Path) -> None:
@@ -157,6 +171,7 @@ def parse_arguments() -> dict:
     parser.add_argument("--estimator", choices=ESTIMATORS, default="ledoit_wolf", help="what they are estimated by")
     parser.add_argument("--fisher-z", action="store_true", help="they are Fisher's z")
     parser.add_argument("--parquet", action="store_true", help="keep the Parquet files (default: remove them)")
+    parser.add_argument("--atlas-sidecar", type=Path, metavar="JSON", help="what is said of the atlas")
     parser.add_argument("--records", type=Path, help="folder of the records of connect_regions.py")
     add_log_option(parser)
     return parse(parser)

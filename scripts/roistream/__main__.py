@@ -8,6 +8,7 @@ SCRIPTS = {
     "timeseries": ("extract_timeseries", "extract one signal for each region of an atlas from the runs of an image"),
     "predict": ("predict_memory", "predict the peak memory of each strategy"),
     "measure": ("measure_memory", "run any command and record the memory of its process tree"),
+    "fetch-atlas": ("fetch_atlas", "fetch an atlas that nilearn or TemplateFlow has"),
     "list-runs": ("list_bids_runs", "list the runs of a BIDS dataset as a runs table"),
 }
 BIDS_APP = "run_bids_app"

@@ -74,7 +74,7 @@ def test_what_is_in_it(site_packages):
     assert "roistream = roistream.__main__:main" in scripts.read_text("utf-8")
 
 
-@pytest.mark.parametrize("command", ["timeseries", "predict", "measure", "list-runs"])
+@pytest.mark.parametrize("command", ["timeseries", "predict", "measure", "list-runs", "fetch-atlas"])
 def test_the_commands(run, command):
     done = run(command, "--help")
     assert done.returncode == 0, done.stderr

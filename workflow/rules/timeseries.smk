@@ -12,6 +12,7 @@ SUMMARY = [
     )
 ]
 
+SUMMARY += [f"{derivatives.FOLDER}/atlas-{PLAN.atlas_name}_dseg.json"] if PLAN.atlas_sidecar else []
 KINDS = [f"stat-{statistic}_timeseries.json" for statistic in PLAN.statistics]
 KINDS += ["voxels.npy"] if PLAN.config["save_voxels"] else []
 FIRST_REGIONS = f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv"
@@ -46,6 +47,7 @@ def summary_options(parquet):
             **matrix_options(),
             "records": place("resources/connectivity"),
             "parquet": parquet or None,
+            "atlas_sidecar": PLAN.atlas_sidecar,
         }
     )
 
@@ -113,6 +115,7 @@ rule summarise_study:
         ],
         regions=FIRST_REGIONS,
         matrices=RECORDS,
+        sidecar=[given(PLAN.atlas_sidecar)] if PLAN.atlas_sidecar else [],
     output:
         SUMMARY[0],
         report(SUMMARY[1], caption="../report/study.rst", category="Study"),

@@ -138,11 +138,11 @@ def one_line(error: object) -> str:
 
 
 @contextmanager
-def checking(path: Path, fetched_now: bool, url: str) -> Iterator[None]:
-    """Check a file of nilearn's cache: a `ValueError` of the enclosed code says what is wrong with it.
+def checking(path: Path, fetched_now: bool, url: str, cache: str = "nilearn's cache") -> Iterator[None]:
+    """Check a file of a cache: a `ValueError` of the enclosed code says what is wrong with it.
 
     A file that was there before is the user's: the error names it and asks to delete it. A file that the present call
-    has brought is removed, since nilearn would take it for good the next time.
+    has brought is removed, since it would be taken for good the next time.
 
     Parameters
     ----------
@@ -152,6 +152,8 @@ def checking(path: Path, fetched_now: bool, url: str) -> Iterator[None]:
         Whether the present call has brought it.
     url : str
         Where from.
+    cache : str
+        What messages call the cache.
 
     Raises
     ------
@@ -162,10 +164,10 @@ def checking(path: Path, fetched_now: bool, url: str) -> Iterator[None]:
         yield
     except ValueError as problem:
         if not fetched_now:
-            raise UserError(f"{path} {problem}; delete this file from nilearn's cache and run again.") from problem
+            raise UserError(f"{path} {problem}; delete this file from {cache} and run again.") from problem
         path.unlink()
         raise UserError(
-            f"{path} {problem} and was removed from nilearn's cache; run again, and if that does not help, "
+            f"{path} {problem} and was removed from {cache}; run again, and if that does not help, "
             f"ask those who offer {url}."
         ) from problem
 

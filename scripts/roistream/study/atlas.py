@@ -12,6 +12,7 @@ from roistream.errors import UserError
 from roistream.images.image import describe
 from roistream.regions.atlas import read_labels, select_labels
 from roistream.regions.kinds import kind_of_atlas, statistics_of_kind
+from roistream.regions.atlas_sidecar import sidecar_of
 from roistream.regions.label_names import read_label_names
 from roistream.regions.seeds import read_seeds
 from roistream.study import derivatives
@@ -123,6 +124,14 @@ class AtlasOfPlan:
                 n_weights = min(n_weights, maps.data_path.stat().st_size)
             mib += 40 * n_weights / 2**20
         return mib
+
+    @property
+    def atlas_sidecar(self) -> Path | None:
+        """The JSON file beside the atlas that says what it is: of a fetched one, or as in BIDS."""
+        if self.config["atlas"] in ATLASES:
+            return None
+        path = sidecar_of(Path(self.config["atlas"]))
+        return path if path.is_file() else None
 
     def region_options(self) -> dict[str, Any]:
         """Give which regions are wanted as options of place_atlas.py."""

@@ -58,7 +58,8 @@ def check_configuration(config: Mapping[str, Any], schema: Mapping[str, Any]) ->
         value, expected = config[key], properties[key]
         if isinstance(value, Mapping) and len(error.absolute_path) > 1:
             inner = str(error.absolute_path[1])
-            key, value, expected = f"{key}: {inner}", value[inner], expected["properties"][inner]
+            key, value = f"{key}: {inner}", value[inner]
+            expected = expected.get("properties", {}).get(inner, {"description": "text, a number, true, false or null"})
         raise UserError(f"config key {key!r} is {value!r}; it must be {expected['description']}.")
 
 

@@ -28,7 +28,7 @@ IGNORED = (
     "*_bold.tsv",
     "*_voxels.*",
     "*_relmat.*",
-    "atlas-*_dseg.tsv",
+    "atlas-*_dseg.*",
     "study.*",
     "study_*",
 )

@@ -36,6 +36,7 @@ from roistream.study.configuration import (
     with_safe_paths,
     wrong_inputs,
 )
+from roistream.study.fetching import with_fetched_atlas
 from roistream.study.filters import tell_times
 from roistream.study.label_checks import check_labels
 from roistream.study.listing import SAMPLES, list_runs
@@ -218,6 +219,7 @@ def make_plan(
     if check:
         check_configuration(config, schemas["config"])
         check_denoising(config["cleaning"])
+    config = with_fetched_atlas(config, check, place)
     wrong = wrong_inputs(config) if check else {}
     config = with_safe_paths(config)
     problems = Problems(wrong.values())

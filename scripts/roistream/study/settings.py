@@ -121,7 +121,7 @@ def scalar(value: Any, text: str | None, kinds: set[str], choices: Sequence[Any]
                 return float(text)
         if ("string" in kinds and text) or text in choices:
             return str(text)
-    elif "string" in kinds:
+    elif "string" in kinds and not kinds & {"integer", "number"}:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if isinstance(value, datetime.date):
