@@ -11,8 +11,8 @@ from typing import Any
 from roistream.errors import UserError
 from roistream.images.image import describe
 from roistream.regions.atlas import read_labels, select_labels
-from roistream.regions.kinds import kind_of_atlas, statistics_of_kind
 from roistream.regions.atlas_sidecar import sidecar_of
+from roistream.regions.kinds import kind_of_atlas, statistics_of_kind
 from roistream.regions.label_names import read_label_names
 from roistream.regions.seeds import read_seeds
 from roistream.study import derivatives
