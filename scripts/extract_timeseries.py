@@ -81,6 +81,7 @@ def extract_timeseries(
     masks: Sequence[Path] = (),
     min_coverage: float = 0.0,
     memory_shortage: str = "error",
+    remarks: Sequence[str] = (),
 ) -> None:
     """Extract the regions of an atlas, and write signals, coverage and a sidecar.
 
@@ -120,6 +121,8 @@ def extract_timeseries(
         Regions with less coverage get a column of ``n/a``.
     memory_shortage : {"error", "warn"}
         What to do when the extraction will take more memory than is available.
+    remarks : sequence of str
+        What is known to be odd about the image, for the sidecar.
 
     Raises
     ------
@@ -139,7 +142,7 @@ def extract_timeseries(
         *(source, options, source.run_lengths if per_run else None, denoised.tables, confound_columns),
         left_out=denoised.left_out,
     )
-    remarks = filter_remarks(prepared)
+    remarks = [*filter_remarks(prepared), *remarks]
     used = {**options, "confounds": bool(denoised.tables), "strategy": choice.get("strategy"), "masks": masks}
     if placed:
         n_regions = len(read_regions(placed[0]))
@@ -249,6 +252,7 @@ def parse_arguments() -> dict:
     add_denoising_options(parser)
     add_mask_options(parser)
     add_memory_option(parser)
+    parser.add_argument("--remarks", nargs="+", default=(), metavar="TEXT", help="sentences for the sidecar")
     add_log_option(parser)
     return take_denoising(take_cleaning(parser, parse(parser)))
 
