@@ -2,7 +2,8 @@
 
     python -m benchmarks.maskers --out docs        writes maskers.json, and its table into from-nilearn.md
 
-Beside the memory and the wall, each pair of results is compared: equal bits, or for maps the distance from a solution in float64.
+Beside the memory and the wall, each pair of results is compared: equal bits, or for maps the distance of each from a solution in
+float64.
 """
 
 import argparse
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.bench import FULL, QUICK, SCRIPTS, Bench, Command, describe_machine
 from benchmarks.data import Data, prepare
+from benchmarks.masker_words import LONGER, report
 from benchmarks.pages import fill
-from benchmarks.rows import mebibytes, middle, seconds, table
 from roistream.outputs import whole_file
 from roistream.reporting import reporting
 
@@ -32,12 +33,14 @@ numpy.save(out, masker.fit_transform(image, **json.loads(options)))
 
 IMPORT = "import {package}.maskers"
 
+N_MAPS = (64, 256)
+
 MAKE = """
 import json, sys
 import numpy
 from nilearn.image import load_img, new_img_like
 atlas, finer, folder = sys.argv[1:]
-for name, path, wanted in (("64", atlas, 64), ("256", finer, 256)):
+for path, wanted in ((atlas, 64), (finer, 256)):
     image = load_img(path)
     labels = numpy.asarray(image.dataobj)
     found = [label for label in numpy.unique(labels) if label][:wanted]
@@ -49,7 +52,7 @@ for name, path, wanted in (("64", atlas, 64), ("256", finer, 256)):
         maps[..., number] = total / 27
     found = new_img_like(image, maps)
     found.set_data_dtype("f4")
-    found.to_filename(f"{folder}/maps-{name}.nii.gz")
+    found.to_filename(f"{folder}/maps-{wanted}.nii.gz")
 image = load_img(atlas)
 inside = numpy.asarray(image.dataobj) > 0
 new_img_like(image, inside.astype("u1")).to_filename(f"{folder}/brain.nii.gz")
@@ -58,12 +61,21 @@ seeds = voxels @ image.affine[:3, :3].T + image.affine[:3, 3]
 json.dump(seeds.tolist(), open(f"{folder}/seeds.json", "w"))
 """
 
-SAME = """
+COMPARE = """
 import json, sys
 import numpy
-ours, theirs = (numpy.load(path) for path in sys.argv[1:])
-same = ours.dtype == theirs.dtype and numpy.array_equal(ours, theirs, equal_nan=True)
-print(json.dumps({"same": bool(same), "apart": float(abs(ours - theirs).max() / abs(theirs).max())}))
+ours, theirs = (numpy.load(path) for path in sys.argv[1:3])
+found = {"same": bool(ours.dtype == theirs.dtype and numpy.array_equal(ours, theirs, equal_nan=True))}
+if len(sys.argv) > 3:
+    import nibabel
+    maps, image = map(nibabel.load, sys.argv[3:])
+    maps = maps.get_fdata(dtype="f8").reshape(-1, maps.shape[3])
+    inside = maps.any(axis=1)
+    some = image.dataobj[..., :20].reshape(len(inside), -1)[inside].astype("f8")
+    exact = numpy.linalg.lstsq(maps[inside], some, rcond=None)[0].T
+    for name, signals in (("ours", ours), ("nilearns", theirs)):
+        found[f"apart_{name}"] = float(abs(signals[: len(exact)] - exact).max() / abs(exact).max())
+print(json.dumps(found))
 """
 
 
@@ -79,8 +91,8 @@ class Case:
         Its parameters.
     memory, wall : float
         Ours must take at most this part of nilearn's.
-    same_bits : bool
-        Whether results must be equal to the last bit.
+    without_import : float, optional
+        The same for the wall without the import, which both pay.
     options : dict
         Of ``fit_transform``.
     """
@@ -89,40 +101,33 @@ class Case:
     parameters: dict
     memory: float
     wall: float
-    same_bits: bool = True
+    without_import: float | None = None
     options: dict = field(default_factory=dict)
 
 
 def cases(data: Data, made: Path) -> dict[str, Case]:
     """List what is measured, and the bars."""
-    labels, finer = str(data.atlas.labels), str(data.finer_atlas.labels)
     cleaning = {"detrend": True, "high_pass": 0.01, "t_r": 2.0}
-    confounds = {"confounds": str(data.confounds)}
     seeds = json.loads((made / "seeds.json").read_text())
-    return {
+    found = {
         "NiftiMasker, whole brain": Case("NiftiMasker", {"mask_img": str(made / "brain.nii.gz")}, 1 / 4, 1 / 2.5),
         "NiftiMasker, one region": Case("NiftiMasker", {"mask_img": str(data.masks[0])}, 1 / 8, 1 / 3),
-        "NiftiLabelsMasker, 64 labels": Case("NiftiLabelsMasker", {"labels_img": labels}, 1 / 8, 1 / 3.3),
-        "NiftiLabelsMasker, 64 labels, cleaned": Case(
-            "NiftiLabelsMasker", {"labels_img": labels, **cleaning}, 1 / 8, 1 / 3.3, options=confounds
-        ),
-        "NiftiLabelsMasker, 444 labels": Case("NiftiLabelsMasker", {"labels_img": finer}, 1 / 8, 1 / 3.3),
-        "NiftiLabelsMasker, 444 labels, cleaned": Case(
-            "NiftiLabelsMasker", {"labels_img": finer, **cleaning}, 1 / 8, 1 / 3.3, options=confounds
-        ),
-        "NiftiLabelsMasker, 64 labels, smoothed by 6 mm": Case(
-            "NiftiLabelsMasker", {"labels_img": labels, "smoothing_fwhm": 6}, 1 / 6, 1 / 1.3
-        ),
-        "NiftiMapsMasker, 64 maps": Case(
-            "NiftiMapsMasker", {"maps_img": str(made / "maps-64.nii.gz")}, 1 / 10, 1 / 3, False
-        ),
-        "NiftiMapsMasker, 256 maps": Case(
-            "NiftiMapsMasker", {"maps_img": str(made / "maps-256.nii.gz")}, 1 / 10, 1 / 3, False
-        ),
-        "NiftiSpheresMasker, 20 seeds of 6 mm": Case(
-            "NiftiSpheresMasker", {"seeds": seeds, "radius": 6, "allow_overlap": True}, 1 / 8, 1 / 3.5
-        ),
     }
+    for n_labels, labels in {64: str(data.atlas.labels), 444: str(data.finer_atlas.labels)}.items():
+        for more, parameters, options in (("", {}, {}), (", cleaned", cleaning, {"confounds": str(data.confounds)})):
+            found[f"NiftiLabelsMasker, {n_labels} labels{more}"] = Case(
+                "NiftiLabelsMasker", {"labels_img": labels, **parameters}, 1 / 8, 1 / 3.3, 1 / 6, options
+            )
+    found["NiftiLabelsMasker, 64 labels, smoothed by 6 mm"] = Case(
+        "NiftiLabelsMasker", {"labels_img": str(data.atlas.labels), "smoothing_fwhm": 6}, 1 / 6, 1 / 1.3
+    )
+    for n_maps in N_MAPS:
+        maps = str(made / f"maps-{n_maps}.nii.gz")
+        found[f"NiftiMapsMasker, {n_maps} maps"] = Case("NiftiMapsMasker", {"maps_img": maps}, 1 / 10, 1 / 3)
+    found["NiftiSpheresMasker, 20 seeds of 6 mm"] = Case(
+        "NiftiSpheresMasker", {"seeds": seeds, "radius": 6, "allow_overlap": True}, 1 / 8, 1 / 3.5
+    )
+    return found
 
 
 def extraction(bench: Bench, package: str, case: Case, image: Path) -> Command:
@@ -139,12 +144,14 @@ def extraction(bench: Bench, package: str, case: Case, image: Path) -> Command:
     return Command([*words, image, out / "signals.npy", json.dumps(case.options)], [image], out)
 
 
-def compare(bench: Bench, image: Path) -> dict:
-    """Compare what both have left behind."""
+def compare(bench: Bench, image: Path, case: Case) -> dict:
+    """Compare what both have left behind; maps also with a solution in float64 for some volumes."""
     files = [
         bench.folder(f"{package}-masker-{image.parent.name}") / "signals.npy" for package in ("roistream", "nilearn")
     ]
-    return json.loads(subprocess.run([sys.executable, "-c", SAME, *files], check=True, capture_output=True).stdout)
+    exact = [case.parameters["maps_img"], image] if "maps_img" in case.parameters else []
+    command = [sys.executable, "-c", COMPARE, *files, *exact]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
 def run(bench: Bench, data: Data) -> dict:
@@ -168,57 +175,16 @@ def run(bench: Bench, data: Data) -> dict:
         rows = bench.rounds(f"maskers: {name}", commands)
         results["cases"][name] = {
             "rows": rows,
-            "bars": {"memory": case.memory, "wall": case.wall, "same_bits": case.same_bits},
-            **compare(bench, data.image),
+            "bars": {"memory": case.memory, "wall": case.wall, "without_import": case.without_import},
+            **compare(bench, data.image, case),
         }
     factor, longer = max(data.longer.items())
-    labels = cases(data, made)["NiftiLabelsMasker, 64 labels"]
+    labels = cases(data, made)[LONGER]
     results["longer"] = {
         "factor": factor,
         "rows": bench.rounds("maskers: longer image", {"roistream": extraction(bench, "roistream", labels, longer)}),
     }
     return results
-
-
-def report(results: dict) -> str:
-    """Word the table."""
-    ours, theirs = results["imports"]
-    lines = [
-        f"nilearn's maskers and ours on {results['n_volumes']} volumes, each in a fresh process, imports included. "
-        f"The import alone: nilearn {seconds(middle(theirs, 'wall_s'))} s, {mebibytes(middle(theirs, 'peak_pss_mib'))} MiB; "
-        f"ours {seconds(middle(ours, 'wall_s'))} s, {mebibytes(middle(ours, 'peak_pss_mib'))} MiB.",
-        "",
-    ]
-    rows = []
-    for name, found in results["cases"].items():
-        ours, theirs = found["rows"]
-        memory, wall = (middle(ours, key) / middle(theirs, key) for key in ("peak_pss_mib", "wall_s"))
-        bars = found["bars"]
-        equal = "same bits" if found["same"] else f"apart by {found['apart']:.1g} of the largest"
-        holds = memory <= bars["memory"] and wall <= bars["wall"] and (found["same"] or not bars["same_bits"])
-        rows.append(
-            [
-                name,
-                *(
-                    f"{mebibytes(middle(row, 'peak_pss_mib'))} MiB, {seconds(middle(row, 'wall_s'))} s"
-                    for row in (theirs, ours)
-                ),
-                f"1/{1 / memory:.1f} (1/{1 / bars['memory']:.3g})",
-                f"1/{1 / wall:.1f} (1/{1 / bars['wall']:.3g})",
-                equal,
-                "yes" if holds else "**no**",
-            ]
-        )
-    columns = ["masker", "nilearn", "ours", "memory (bar)", "wall (bar)", "results", "holds"]
-    lines.append(table(columns, rows))
-    [longer] = results["longer"]["rows"]
-    before = results["cases"]["NiftiLabelsMasker, 64 labels"]["rows"][0]
-    lines += [
-        "",
-        f"{results['longer']['factor']} times as many volumes: {mebibytes(middle(longer, 'peak_pss_mib'))} MiB "
-        f"instead of {mebibytes(middle(before, 'peak_pss_mib'))}.",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

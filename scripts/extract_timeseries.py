@@ -56,6 +56,7 @@ from roistream.study.timeseries import (
     write_signals,
 )
 
+gc.freeze()  # nor will it be, at the end either
 gc.enable()
 logger = logging.getLogger("roistream")
 

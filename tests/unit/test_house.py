@@ -13,6 +13,7 @@ WINGS = [
     (
         "errors",
         "faults",
+        "garbage",
         "lifetime",
         "outputs",
         "paths",

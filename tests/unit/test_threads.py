@@ -14,8 +14,8 @@ from nilearn import signal
 from conftest import AFFINE, GRID, save_run
 from roistream.cleaning import signals
 from roistream.cleaning.options import Cleaning
+from roistream.garbage import paused_collections, quick_collections
 from roistream.maskers import NiftiLabelsMasker, NiftiMasker
-from roistream.maskers import nilearn_internals as internals
 
 OPTIONS = [
     Cleaning(detrend=True, high_pass=0.02, t_r=2.0, standardize="zscore_sample"),
@@ -83,12 +83,18 @@ def test_the_garbage_collector_is_left_as_it_was():
     """nilearn forces collections again and again; what there is already is frozen meanwhile, unless somebody has frozen it."""
     gc.unfreeze()  # what conftest.py has frozen
     assert gc.get_freeze_count() == 0
-    with internals.quick_collections():
+    with quick_collections():
         assert gc.get_freeze_count() > 0
-        with internals.quick_collections():
+        with quick_collections():
             pass
         assert gc.get_freeze_count() > 0
     assert gc.get_freeze_count() == 0
+    with paused_collections():
+        assert not gc.isenabled()
+        with paused_collections():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_without_its_filter_by_that_name_nilearn_cleans_in_its_own_way(rng, monkeypatch):

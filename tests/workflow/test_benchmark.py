@@ -20,8 +20,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"}
 EXPERIMENTS = tuple(experiment.__name__ for experiment in benchmarks.__main__.EXPERIMENTS)
 
 
-def benchmark(*arguments, **options):
-    command = [sys.executable, "-m", "benchmarks", *arguments]
+def benchmark(*arguments, module="benchmarks", **options):
+    command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(
         list(map(str, command)), capture_output=True, text=True, timeout=900, env=ENVIRONMENT, **options
     )
@@ -318,3 +318,20 @@ def test_values_are_compared_to_the_bit(tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
 def test_a_room_has_at_most_300_lines(path):
     assert len(path.read_text("utf-8").splitlines()) <= 300
+
+
+@pytest.mark.slow
+def test_the_maskers(report, tmp_path):
+    """On the data that the trial has made: all cases are measured, and the results are right."""
+    options = ("--quick", "--out", tmp_path, "--workdir", report.parent / "work")
+    done = benchmark(*options, module="benchmarks.maskers", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / "maskers.json").read_text())
+    kinds = [name.partition(",")[0] for name in measured["cases"]]
+    assert [kinds.count(f"Nifti{kind}Masker") for kind in ("", "Labels", "Maps", "Spheres")] == [2, 5, 2, 1]
+    for name, found in measured["cases"].items():
+        assert found["same"] or "Maps" in name, name
+        assert found.get("apart_ours", 0) <= 1e-6
+    [table] = tables(done.stdout).values()
+    assert len(table) == 2 + len(measured["cases"])
+    assert "times as many volumes" in done.stdout

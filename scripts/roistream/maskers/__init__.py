@@ -13,15 +13,18 @@ Examples
 (5, 2)
 """
 
-from roistream.maskers.classes import (
-    MultiNiftiLabelsMasker,
-    MultiNiftiMapsMasker,
-    MultiNiftiMasker,
-    NiftiLabelsMasker,
-    NiftiMapsMasker,
-    NiftiMasker,
-    NiftiSpheresMasker,
-)
+from roistream.garbage import paused_collections
+
+with paused_collections():  # nilearn is imported, which takes two seconds
+    from roistream.maskers.classes import (
+        MultiNiftiLabelsMasker,
+        MultiNiftiMapsMasker,
+        MultiNiftiMasker,
+        NiftiLabelsMasker,
+        NiftiMapsMasker,
+        NiftiMasker,
+        NiftiSpheresMasker,
+    )
 
 __all__ = [
     "MultiNiftiLabelsMasker",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from nilearn import maskers
 
+from roistream.garbage import quick_collections
 from roistream.maskers import nilearn_internals as internals
 from roistream.maskers.extraction import filter_and_extract, filter_and_mask
 from roistream.maskers.fitting import fit_maps, fitted_to_stand_in, for_transform
@@ -52,13 +53,13 @@ class InFlatMemory:
         nilearns: Any = super()
         if not ENGINE:
             return nilearns._fit(imgs)
-        with internals.quick_collections():
+        with quick_collections():
             return fitted_to_stand_in(self, nilearns._fit, imgs, self._each_is_an_image)
 
     def transform_single_imgs(self, imgs: object, *args: Any, **kwargs: Any) -> np.ndarray:
         """Extract signals from a single image; parameters and result are nilearn's."""
         nilearns: Any = super()
-        with internals.quick_collections():
+        with quick_collections():
             return nilearns.transform_single_imgs(for_transform(self, imgs) if ENGINE else imgs, *args, **kwargs)
 
 

@@ -6,10 +6,8 @@ the image whole (`roistream.maskers.classes` says so). tests/unit/test_private_n
 
 from __future__ import annotations
 
-import gc
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -42,23 +40,6 @@ try:
     from nilearn.maskers.nifti_spheres_masker import apply_mask_and_get_affinity
 except ImportError as error:
     MISSING = str(error)
-
-
-@contextmanager
-def quick_collections() -> Iterator[None]:
-    """Spare the collections of garbage that nilearn forces all the objects that there are already.
-
-    It forces nine of them for a masker of labels, each of which takes 0.1 s with its modules loaded. Frozen objects live on as
-    always; they are only not searched for cycles meanwhile.
-    """
-    if gc.get_freeze_count():  # by somebody else, who will thaw them
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def rebound(function: Callable, **names: Callable) -> Callable:
