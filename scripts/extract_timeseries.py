@@ -84,6 +84,7 @@ def extract_timeseries(
     masks: Sequence[Path] = (),
     min_coverage: float = 0.0,
     memory_shortage: str = "error",
+    remarks: Sequence[str] = (),
 ) -> None:
     """Extract the regions of an atlas, and write signals, coverage and a sidecar.
 
@@ -123,6 +124,8 @@ def extract_timeseries(
         Regions with less coverage get a column of ``n/a``.
     memory_shortage : {"error", "warn"}
         What to do when the extraction will take more memory than is available.
+    remarks : sequence of str
+        What is known to be odd about the image, for the sidecar.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def extract_timeseries(
         *(source, options, source.run_lengths if per_run else None, denoised.tables, confound_columns),
         left_out=denoised.left_out,
     )
-    remarks = filter_remarks(prepared)
+    remarks = [*filter_remarks(prepared), *remarks]
     used = {**options, "confounds": bool(denoised.tables), "strategy": choice.get("strategy"), "masks": masks}
     on_grid = (
         read(atlas, *placed) if placed else place(atlas, source, regions, labels, empty_regions, missing_orientation)
@@ -252,6 +255,7 @@ def parse_arguments() -> dict:
     add_denoising_options(parser)
     add_mask_options(parser)
     add_memory_option(parser)
+    parser.add_argument("--remarks", nargs="+", default=(), metavar="TEXT", help="sentences for the sidecar")
     add_log_option(parser)
     return take_denoising(take_cleaning(parser, parse(parser)))
 

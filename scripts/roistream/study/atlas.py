@@ -11,11 +11,12 @@ from typing import Any
 from roistream.errors import UserError
 from roistream.images.image import describe
 from roistream.regions.atlas import read_labels, select_labels
-from roistream.regions.atlas_sidecar import sidecar_of
+from roistream.regions.atlas_sidecar import read_template, sidecar_of
 from roistream.regions.kinds import kind_of_atlas, statistics_of_kind
 from roistream.regions.label_names import read_label_names
 from roistream.regions.seeds import read_seeds
 from roistream.study import derivatives
+from roistream.study.spaces import Space, space_of_name, space_of_template
 
 ATLASES = ("simulated", "basc")
 """Those that are made or fetched by rules of their own."""
@@ -132,6 +133,15 @@ class AtlasOfPlan:
             return None
         path = sidecar_of(Path(self.config["atlas"]))
         return path if path.is_file() else None
+
+    @cached_property
+    def atlas_space(self) -> Space | None:
+        """In which space the atlas is, as its name or its sidecar says; of ours nobody says it."""
+        if self.config["atlas"] in ATLASES:
+            return None
+        if space := space_of_name(Path(self.config["atlas"]).name):
+            return space
+        return space_of_template(read_template(self.atlas_sidecar))
 
     def region_options(self) -> dict[str, Any]:
         """Give which regions are wanted as options of place_atlas.py."""

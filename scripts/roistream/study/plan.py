@@ -42,6 +42,7 @@ from roistream.study.label_checks import check_labels
 from roistream.study.listing import SAMPLES, list_runs
 from roistream.study.run import Run, join_volumes
 from roistream.study.settings import as_meant
+from roistream.study.spaces import tell_spaces
 from roistream.study.times import Times
 
 
@@ -245,6 +246,7 @@ def make_plan(
         runs = join_volumes([*chain(*plan.runs.values())])
         check_cleaning(config["cleaning"], plan.strategies, runs)
         tell_times(runs)
+        tell_spaces(plan.atlas_space, [(run.path, image) for image, parts in plan.study.items() for run in parts])
         if config["missing_orientation"] == "error":
             is_image = config["atlas"] not in ATLASES and plan.atlas_kind != "spheres"
             check_orientation([*runs, *([describe(Path(config["atlas"]), 3)[0]] if is_image else [])])
