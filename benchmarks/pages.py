@@ -39,7 +39,7 @@ def word_headline(results: dict) -> str:
     ]
     image = results["image"]
     columns = [
-        f"64 regions of {image['n_volumes']:,} volumes ({image['raw_mib']:,.0f} MiB) in a `.nii.gz`",
+        f"64 regions of {image['n_volumes']:,} volumes ({image['raw_mib']:,.0f} MiB, {image['file_mib']:,.0f} as `.nii.gz`)",
         "peak memory, MiB",
         "wall, s",
     ]
