@@ -161,6 +161,17 @@ def test_masked_labels_can_be_kept(images):
     assert_same(found, expected)
 
 
+@pytest.mark.parametrize("strategy", ["mean", "median", "variance", "minimum"])
+def test_no_label_is_left(strategy, images):
+    """The mask, or the image, has none: no columns, and no error."""
+    background = nib.Nifti1Image((np.asarray(LABELS.dataobj) == 0).astype(np.uint8), AFFINE)
+    empty = nib.Nifti1Image(np.zeros(GRID, np.int32), AFFINE)
+    for parameters in ({"labels_img": LABELS, "mask_img": background}, {"labels_img": empty}):
+        expected, found = both("NiftiLabelsMasker", {**parameters, "strategy": strategy}, images["path"])
+        assert found.shape == (N_VOLUMES, 0)
+        assert_same(found, expected)
+
+
 @pytest.mark.parametrize("values", [[np.nan], [np.inf], [np.inf, -np.inf], [np.nan, np.inf]])
 @pytest.mark.parametrize("case", ["mask", "labels", "spheres", "spheres, masked"])
 def test_values_that_are_not_finite(case, values, tmp_path, monkeypatch):
