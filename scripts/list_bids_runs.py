@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""List the runs of a BIDS dataset, raw or preprocessed by fMRIPrep, as a runs table.
+"""List the runs of BIDS datasets, raw or preprocessed by fMRIPrep, as a runs table.
 
 A program of its own, before the workflow: python scripts/list_bids_runs.py --help
 
@@ -23,27 +23,28 @@ from roistream.images.sidecars import Sidecars
 from roistream.outputs import whole_file
 from roistream.paths import absolute
 from roistream.reporting import reporting
-from roistream.study.bids import find_bids_runs
 from roistream.study.names import ACQUISITION, NO_VALUE, VERSIONS
+from roistream.study.pipelines import find_runs
 
 logger = logging.getLogger("roistream")
 
 
 def list_bids_runs(
-    dataset: Path,
+    datasets: Path | Sequence[Path],
     out: Path | None = None,
     filters: Mapping[str, Sequence[str]] | None = None,
     concatenate: Collection[str] = (),
     with_confounds: bool = True,
     with_masks: bool = True,
     leave_out_incomplete: bool = False,
+    pipelines: Sequence[str] = (),
 ) -> None:
-    """Write the runs table of a BIDS dataset.
+    """Write the runs table of one or several BIDS datasets.
 
     Parameters
     ----------
-    dataset : path
-        A raw dataset, or a folder of derivatives with fMRIPrep's file names; a ``dataset_description.json`` is not needed.
+    datasets : path or sequence of path
+        Raw datasets, or folders of derivatives with fMRIPrep's file names; a ``dataset_description.json`` is not needed.
     out : path, optional
         TSV to write: ``image``, ``run`` and, where there are any, ``confounds``, ``mask`` (the run's ``desc-brain_mask``) and
         ``t_r``, from the JSON sidecars. Paths are relative to the table if the dataset lies below the table's folder, else
@@ -59,13 +60,17 @@ def list_bids_runs(
         Give each run its brain mask, where there is one.
     leave_out_incomplete : bool
         Leave out runs without a table of confounds where others have one, and name them in the log, instead of an error.
+    pipelines : sequence of str
+        What the images of several datasets are called by, see `roistream.study.pipelines.find_runs`.
 
     Raises
     ------
     UserError
         There are no such files, a filter matches nothing, versions would be mixed, or a run's confounds are not clear.
     """
-    runs = find_bids_runs(dataset, filters, concatenate, with_confounds, with_masks, leave_out_incomplete)
+    datasets = [datasets] if isinstance(datasets, Path) else datasets
+    how = (filters, concatenate, with_confounds, with_masks, leave_out_incomplete)
+    runs = find_runs(datasets, pipelines, *how)
     folder = out and absolute(out).parent
     columns: dict[str, list[Any]] = {
         "image": [run.image for run in runs],
@@ -122,10 +127,14 @@ def write_rows(rows: Iterable[Sequence[str]], stream: TextIO) -> None:
 
 def parse_arguments() -> dict:
     """Read the command line into the parameters of `list_bids_runs`."""
-    parser = argparse.ArgumentParser(
-        description="List the runs of a BIDS dataset, raw or of fMRIPrep, as a runs table."
+    parser = argparse.ArgumentParser(description="List the runs of BIDS datasets, raw or of fMRIPrep, as a runs table.")
+    parser.add_argument(
+        "datasets",
+        type=Path,
+        nargs="+",
+        metavar="BIDS_DIR",
+        help="the folder that holds sub-*; several, if pipelines are compared",
     )
-    parser.add_argument("dataset", type=Path, metavar="BIDS_DIR", help="the folder that holds sub-*")
     parser.add_argument("--out", type=Path, help="TSV to write (default: stdout)")
     parser.add_argument(
         "--concatenate",
@@ -148,6 +157,13 @@ def parse_arguments() -> dict:
         "--leave-out-incomplete",
         action="store_true",
         help="leave out runs that have no table of confounds where others have one; each is named in the log",
+    )
+    parser.add_argument(
+        "--pipelines",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="what the images of several folders are called by, in their order (default: the folders' names)",
     )
     filters = parser.add_argument_group("filters", f"the values wanted; '{NO_VALUE}' for files without the entity")
     for entity in (*ACQUISITION, *VERSIONS):

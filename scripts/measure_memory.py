@@ -4,7 +4,7 @@
     python scripts/measure_memory.py --trace T.tsv --summary S.json -- COMMAND…
 
 The exit status is that of the command, 128 + n if signal n ended it, 127 if it was not found, 126 if it cannot be
-executed. Trace and summary are also written of a command that failed.
+executed. Trace and summary are also written of a command that failed, unless they were to include what it says of itself.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this version's library, in any environment
@@ -31,6 +32,10 @@ HINTS: dict[int, str] = {
     signal.SIGBUS: "; a file that it had mapped is shorter now or cannot be read, or no room was left in /dev/shm or on a disk",
 }
 """What a signal usually means, for the reader."""
+
+
+class _GivenUpError(Exception):
+    """The command has failed: its outputs are given up."""
 
 
 def measure_memory(
@@ -54,7 +59,8 @@ def measure_memory(
     interval_s : float, default=0.05
         Pause between samples in seconds.
     include_file : path, optional
-        JSON object with entries to put before those of the summary, read when the command has succeeded.
+        JSON object with entries to put before those of the summary, read when the command has succeeded. A command that has
+        failed leaves neither output then: they would look like those of one that has not.
 
     Returns
     -------
@@ -69,10 +75,12 @@ def measure_memory(
         If `include_file` is missing or holds no JSON object. Neither output is written then.
     """
     # Opened first: an hour of computing should not be lost to a folder that cannot be written.
-    with whole_file(trace_file) as trace, whole_file(summary_file) as summary:
+    with suppress(_GivenUpError), whole_file(trace_file) as trace, whole_file(summary_file) as summary:
         trace.touch()
         summary.touch()
         measurement = measure(command, interval_s)
+        if measurement.exit_status and include_file is not None:
+            raise _GivenUpError
         entries = {
             "peak_pss_mib": _rounded(measurement.peak_pss_mib),
             "peak_rss_mib": _rounded(measurement.peak_rss_mib),

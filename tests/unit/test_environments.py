@@ -86,8 +86,13 @@ def test_every_range_has_a_lower_end():
 
 
 def test_all_requirements_files_are_known():
-    names = ["requirements-dev.txt", "requirements-newest.txt", "requirements-parquet.txt", "requirements.txt"]
-    assert [path.name for path in PIP_FILES] == names
+    assert [path.name for path in PIP_FILES] == [
+        "requirements-dev.txt",
+        "requirements-newest.txt",
+        "requirements-parquet.txt",
+        "requirements-validator.txt",
+        "requirements.txt",
+    ]
     assert "-r requirements.txt" in PIP_FILES[0].read_text(encoding="utf-8").splitlines()
 
 

@@ -192,8 +192,20 @@ def test_included_entries_that_are_no_object(outputs, tmp_path, written, complai
     assert files_of(outputs) == []
 
 
-def test_a_command_that_fails_keeps_its_samples(outputs, tmp_path):
-    done = run(outputs, ["sh", "-c", "sleep 0.3; exit 3"], "--include", str(tmp_path / "never-written.json"))
+@pytest.mark.parametrize("end", ["exit 3", "kill -9 $$"])
+def test_a_command_that_fails_leaves_nothing_that_should_include_its_facts(outputs, tmp_path, end):
+    facts = tmp_path / "facts.json"
+    facts.write_text("{}")
+
+    done = run(outputs, ["sh", "-c", f"sleep 0.3; {end}"], "--include", str(facts))
+
+    assert done.returncode in (3, 137)
+    assert "peak PSS" in done.stderr
+    assert files_of(outputs) == []
+
+
+def test_a_command_that_fails_keeps_its_samples(outputs):
+    done = run(outputs, ["sh", "-c", "sleep 0.3; exit 3"])
 
     assert done.returncode == 3
     assert len(read_trace(outputs)) >= 1

@@ -114,10 +114,11 @@ def blocks_of_runs(image: Image | Series, max_bytes: int, whole_volumes: bool) -
 def read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
     """Let a thread read the next block while the last one is worked on; decompressors do not hold Python's lock."""
     with ThreadPoolExecutor(1) as reader:
-        upcoming = reader.submit(next, blocks, None)
-        while (block := upcoming.result()) is not None:
-            upcoming = reader.submit(next, blocks, None)
+        # The next but one is ordered before the next is there: the reader goes on at once, and need not wait for us.
+        upcoming = [reader.submit(next, blocks, None), reader.submit(next, blocks, None)]
+        while (block := upcoming.pop(0).result()) is not None:
             yield block
+            upcoming.append(reader.submit(next, blocks, None))
 
 
 def read_stored(image: Image | Series, max_bytes: int = BLOCK_BYTES) -> Iterator[Block]:

@@ -26,3 +26,14 @@ def read_fetched(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return facts if all((folder / name).exists() for name in files) else None
+
+
+def read_template(sidecar: Path | None) -> object:
+    """Read what a sidecar calls the template of an atlas, if it says one."""
+    if sidecar is None:
+        return None
+    try:
+        found = json.loads(sidecar.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found.get("Template") if isinstance(found, dict) else None

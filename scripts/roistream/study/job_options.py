@@ -6,6 +6,7 @@ from roistream.errors import UserError
 from roistream.study.denoising_options import DENOISING_OPTIONS
 from roistream.study.plan import Plan
 from roistream.study.run import join_volumes
+from roistream.study.spaces import contradiction
 
 
 def compared_options(plan: Plan, image: str) -> dict[str, Any]:
@@ -35,4 +36,10 @@ def study_options(plan: Plan, image: str) -> dict[str, Any]:
         options["confounds"] = plan.confounds_of(image)
     if any(run.sample_mask for each in plan.study.values() for run in each):
         options["sample_masks"] = [run.sample_mask or "all" for run in join_volumes(runs)]
-    return {**options, "masks": plan.masks_of(image), "min_coverage": plan.config["min_coverage"] or None}
+    told = [contradiction(plan.atlas_space, run.path, image) for run in runs]
+    return {
+        **options,
+        "masks": plan.masks_of(image),
+        "min_coverage": plan.config["min_coverage"] or None,
+        "remarks": list(dict.fromkeys(filter(None, told))),
+    }
