@@ -161,15 +161,19 @@ def test_masked_labels_can_be_kept(images):
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("strategy", ["mean", "median", "variance", "minimum"])
-def test_no_label_is_left(strategy, images):
-    """The mask, or the image, has none: no columns, and no error."""
+def test_no_label_is_left(images):
+    """The mask, or the image, has none: no columns, or the error that newer versions of nilearn raise."""
     background = nib.Nifti1Image((np.asarray(LABELS.dataobj) == 0).astype(np.uint8), AFFINE)
     empty = nib.Nifti1Image(np.zeros(GRID, np.int32), AFFINE)
     for parameters in ({"labels_img": LABELS, "mask_img": background}, {"labels_img": empty}):
-        expected, found = both("NiftiLabelsMasker", {**parameters, "strategy": strategy}, images["path"])
-        assert found.shape == (N_VOLUMES, 0)
-        assert_same(found, expected)
+        ended = []
+        for package in (nilearn_maskers, maskers):
+            try:
+                ended.append(package.NiftiLabelsMasker(**parameters).fit_transform(images["path"]).shape)
+            except ValueError as error:
+                ended.append(str(error))
+        assert ended[0] == ended[1]
+        assert ended[0] == (N_VOLUMES, 0) or "label" in ended[0]
 
 
 @pytest.mark.parametrize("values", [[np.nan], [np.inf], [np.inf, -np.inf], [np.nan, np.inf]])
