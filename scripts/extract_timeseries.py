@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Extract one signal for each region from the runs of an image, in one pass and flat memory.
 
-The signals are those of nilearn's NiftiLabelsMasker, to the last bit. The runs are read one after the other, never copied.
+The signals are those of nilearn's NiftiLabelsMasker, to the last bit; of maps and spheres those of its maskers for them. The
+runs are read one after the other, never copied.
 """
 
 import gc
@@ -37,15 +38,16 @@ from roistream.images.repetition_time import log_source
 from roistream.images.series import files_by_run, open_series
 from roistream.images.unchanged import Unchanged
 from roistream.memory.limits import check_memory
-from roistream.memory.predict_timeseries import predict_timeseries_mib
-from roistream.regions.coverage import read_regions
+from roistream.memory.predict_timeseries import Weights, predict_timeseries_mib
+from roistream.regions.kinds import LEAST_SQUARES, refuse_voxels, statistics_of_kind
 from roistream.regions.labels import STATISTICS
-from roistream.regions.placed import PlacedAtlas, put_on_grid, read_placed
+from roistream.regions.placed import PlacedAtlas
 from roistream.reporting import reporting
-from roistream.study.brain_masks import read_brain_masks, restrict
+from roistream.study.brain_masks import read_brain_masks
 from roistream.study.denoising_options import add_denoising_options, add_mask_options, take_denoising
 from roistream.study.extraction import clean, extract
 from roistream.study.left_out import describe_left_out, filter_remarks, may_leave_out
+from roistream.study.placing import place, read
 from roistream.study.repetition import tell_repetition
 from roistream.study.timeseries import (
     describe,
@@ -91,7 +93,7 @@ def extract_timeseries(
     runs : sequence of path
         The runs of the image, 4D or single volumes, in order.
     atlas : path
-        3D label image, on any grid; or already on that of the runs, if `placed` is given.
+        3D label image, 4D image of maps, or table of spheres; or what place_atlas.py has made of it, if `placed` is given.
     out : str
         How the paths of all results begin.
     placed : sequence of path
@@ -99,9 +101,9 @@ def extract_timeseries(
     regions, labels, empty_regions, missing_orientation
         Which regions of an atlas that is not placed yet, see `roistream.regions.placed.put_on_grid`.
     statistics : sequence of str
-        Some of `roistream.regions.labels.STATISTICS`.
+        Some of `roistream.regions.labels.STATISTICS`; maps and spheres have one, see `roistream.regions.kinds`.
     save_voxels : bool
-        Write the series of every voxel of the regions, too.
+        Write the series of every voxel of the regions of a label image, too.
     confounds : sequence of path
         One table for each run, to be regressed out.
     confound_columns : sequence of str, optional
@@ -145,23 +147,18 @@ def extract_timeseries(
     )
     remarks = [*filter_remarks(prepared), *remarks]
     used = {**options, "confounds": bool(denoised.tables), "strategy": choice.get("strategy"), "masks": masks}
-    if placed:
-        n_regions = len(read_regions(placed[0]))
-    else:
-        n_regions = 0 if regions == "all" else regions if isinstance(regions, int) else len(regions)
-    predicted = predict_timeseries_mib(source, n_regions, len(statistics), used, save_voxels)
+    on_grid = (
+        read(atlas, *placed) if placed else place(atlas, source, regions, labels, empty_regions, missing_orientation)
+    )
+    check_grid(on_grid.grid, source.grid, atlas)
+    statistics = statistics_of_kind(on_grid.kind, statistics)
+    refuse_voxels(on_grid.kind, save_voxels)
+    weights = None if isinstance(on_grid, PlacedAtlas) else Weights(*on_grid.sizes)
+    predicted = predict_timeseries_mib(source, len(on_grid.regions), len(statistics), used, save_voxels, weights)
     check_memory(predicted, "This extraction", memory_shortage)
-    on_grid = read_placed(atlas, *placed) if placed else None
-    if on_grid is None:
-        on_grid = put_on_grid(
-            *(atlas, source.grid, source.affine, source.path, regions, labels, empty_regions),
-            oriented=source.oriented,
-            missing_orientation=missing_orientation,
-        )
-    check_grid(on_grid, source.grid, atlas)
     mask = read_brain_masks(masks, source) if masks else None
     if mask is not None:
-        on_grid = restrict(on_grid, mask)
+        on_grid = on_grid.restrict(mask)
     names = [region.name for region in on_grid.regions]
     made_with = {
         **{name: value for name, value in options.items() if not name.startswith("t_r")},
@@ -175,11 +172,11 @@ def extract_timeseries(
         "masks": list(map(str, masks)),
         "min_coverage": min_coverage,
     }
-    remove_others(out, source, on_grid.regions, made_with, prepared.t_r)
+    remove_others(out, source, on_grid, made_with, prepared.t_r)
     with ExitStack() as stack:
         stack.enter_context(inputs)
         voxels = None
-        if save_voxels:
+        if save_voxels and isinstance(on_grid, PlacedAtlas):
             from roistream.study.voxels import voxel_file, write_voxel_table
 
             positions = on_grid.positions()
@@ -188,10 +185,7 @@ def extract_timeseries(
             voxels = stack.enter_context(voxel_file(path, positions, source.n_volumes, source.dtype, prepared))
         found = extract(
             source,
-            on_grid.labels,
-            on_grid.wanted,
-            on_grid.atlas_voxels,
-            statistics,
+            on_grid.prepare(statistics, source.n_volumes),
             prepared.smoothing_fwhm,
             voxels,
             prepared.parts(source.n_volumes),
@@ -218,19 +212,22 @@ def extract_timeseries(
     log_source(prepared.t_r, prepared.t_r_source)
 
 
-def check_grid(placed: PlacedAtlas, grid: tuple[int, int, int], atlas: Path) -> None:
+def check_grid(placed_on: tuple[int, ...], grid: tuple[int, ...], atlas: Path) -> None:
     """Refuse an atlas that is said to be placed, but lies on another grid."""
-    if placed.labels.shape != tuple(grid):
-        raise UserError(
-            f"{atlas} has the grid {placed.labels.shape}, the runs have {tuple(grid)}; place it like these runs."
-        )
+    if placed_on != tuple(grid):
+        raise UserError(f"{atlas} has the grid {placed_on}, the runs have {tuple(grid)}; place it like these runs.")
 
 
 def parse_arguments() -> dict:
     """Read the command line into the parameters of `extract_timeseries`."""
     parser = argparse.ArgumentParser(description="Extract one signal for each region of an atlas, in flat memory.")
     parser.add_argument("--runs", required=True, type=Path, nargs="+", help="4D NIfTI, or single volumes, in order")
-    parser.add_argument("--atlas", required=True, type=Path, help="3D label image")
+    parser.add_argument(
+        "--atlas",
+        required=True,
+        type=Path,
+        help="3D label image, 4D image of maps, or table of spheres (x y z radius name)",
+    )
     parser.add_argument(
         "--placed",
         type=Path,
@@ -242,7 +239,12 @@ def parse_arguments() -> dict:
     add_region_options(parser)
     parser.add_argument("--out", required=True, help="how the paths of all results begin")
     parser.add_argument(
-        "--statistics", nargs="+", choices=STATISTICS, default=("mean",), metavar="NAME", help=", ".join(STATISTICS)
+        "--statistics",
+        nargs="+",
+        choices=(*STATISTICS, LEAST_SQUARES),
+        default=("mean",),
+        metavar="NAME",
+        help=f"{', '.join(STATISTICS)}; of maps {LEAST_SQUARES} (default: mean, or that)",
     )
     parser.add_argument("--save-voxels", action="store_true", help="also write the series of every voxel")
     parser.add_argument(

@@ -95,7 +95,9 @@ def run_bids_app(
         raise UserError(f"{config}: the dataset is {dataset}, as the command line says; take the key 'dataset' out.")
     settings = located({**{key: given[key] for key in PATHS if given.get(key)}, **settings})
     if "atlas" not in settings:
-        raise UserError("No atlas is given; add --atlas, the path of a 3D label image.")
+        raise UserError(
+            "No atlas is given; add --atlas, the path of a label image, of maps (4D) or of a table of spheres."
+        )
     check_writable([output, work])
     work.mkdir(parents=True, exist_ok=True)
     lock(work)
@@ -183,7 +185,10 @@ def parse_arguments() -> dict:
     parser.add_argument("dataset", type=Path, metavar="BIDS_DIR", help="a folder of fMRIPrep, or a raw BIDS dataset")
     parser.add_argument("output", type=Path, metavar="OUTPUT_DIR", help="the folder of the results, made if need be")
     parser.add_argument("level", choices=["participant"], help="the level of the analysis")
-    parser.add_argument("--atlas", help="path of a 3D label image, or one to be fetched, such as schaefer2018")
+    parser.add_argument(
+        "--atlas",
+        help="path of a 3D label image, a 4D image of maps or a table of spheres, or one to be fetched, such as schaefer2018",
+    )
     parser.add_argument("--atlas-labels", metavar="TSV", help="columns index and name")
     parser.add_argument("--strategy", help="of denoising, the config key of that name in 'cleaning'")
     parser.add_argument("--connectivity", nargs="+", choices=MEASURES, metavar="KIND", help=", ".join(MEASURES))

@@ -150,7 +150,7 @@ def test_coverage_counts_atlas_voxels_one_by_one(tmp_path_factory, zoom, shift, 
         placed = put_on_grid(atlas, source.grid, source.affine, source.path, empty_regions="keep")
     except UserError:
         return  # it lies outside altogether
-    found = extract(source, placed.labels, placed.wanted, placed.atlas_voxels, ["mean"])
+    found = extract(source, placed.prepare(["mean"], source.n_volumes))
     with_data = np.isfinite(data).all(axis=3) & (data != 0).any(axis=3)
     to_image = np.linalg.inv(AFFINE) @ affine
     for number, label in enumerate(placed.wanted):

@@ -16,7 +16,9 @@ from roistream.cleaning.options import Cleaning
 from roistream.cleaning.prepare import shortest_filtered
 from roistream.cleaning.signals import clean_signals
 from roistream.images.series import open_series
+from roistream.regions.coverage import Region
 from roistream.regions.labels import STATISTICS, LabelReduction, locate_regions, signal_dtype
+from roistream.regions.placed import PlacedAtlas
 from roistream.study import extraction
 from roistream.study.extraction import clean
 
@@ -115,7 +117,8 @@ def extract(image, labels, wanted, statistics=STATISTICS, cleaning=NOTHING):
     positions, regions = locate_regions(labels, wanted)
     atlas_voxels = np.column_stack([regions, positions])
     source = open_series([image])
-    found = extraction.extract(source, labels, wanted, atlas_voxels, statistics, cleaning.smoothing_fwhm)
+    placed = PlacedAtlas(labels, [Region(label, str(label), 0, 0, 0.0, "ok") for label in wanted], atlas_voxels)
+    found = extraction.extract(source, placed.prepare(statistics, source.n_volumes), cleaning.smoothing_fwhm)
     n_voxels = np.bincount(regions, minlength=len(wanted))
     assert found.n_voxels.tolist() == n_voxels.tolist()
     signals = {name: clean(found.signals[name], wanted, cleaning) for name in statistics}

@@ -37,13 +37,13 @@ def folder(tmp_path, rng):
     return tmp_path
 
 
-def modules(folder, runs, *options):
+def modules(folder, runs, *options, atlas="placed.nii.gz"):
     """Extract in a child process; list the packages that it has loaded."""
     arguments = [
         "--runs",
         *runs,
         "--atlas",
-        "placed.nii.gz",
+        atlas,
         "--placed",
         "regions.tsv",
         "coverage.npy",
@@ -71,3 +71,12 @@ def test_scaled_values_need_nibabel(folder):
 
 def test_cleaning_needs_nilearn(folder):
     assert {"nilearn", "scipy"} <= modules(folder, ["run.nii.gz"], "--detrend")
+
+
+def test_placed_maps_need_scipy(folder, rng):
+    """What resamples maps, nilearn, has done so once for all images."""
+    maps = rng.random((*GRID, 3)).astype(np.float32)
+    nib.Nifti1Image(maps, AFFINE).to_filename(folder / "maps.nii")
+    place_atlas(*(folder / name for name in ("maps.nii", "run.nii.gz", "placed.npz", "regions.tsv", "coverage.npy")))
+    loaded = modules(folder, ["run.nii.gz"], atlas="placed.npz")
+    assert HEAVY & loaded == {"scipy"}

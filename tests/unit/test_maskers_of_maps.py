@@ -11,9 +11,9 @@ from nilearn import maskers as nilearn_maskers
 
 from conftest import save_run
 from roistream import maskers
-from roistream.maskers import maps as maps_module
 from roistream.maskers import steps
 from roistream.maskers.sparse_maps import SparseMaps, sparsely
+from roistream.regions import maps as maps_module
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -241,7 +241,7 @@ def test_an_atlas_without_labels_is_refused(tmp_path, place):
 
 def test_unusable_inputs_are_named(tmp_path, atlas, place):
     image = save_grid(tmp_path / "image.nii", (7, 7, 8), ATLAS_AFFINE)
-    with pytest.raises(UserError, match=rf"^{image} is 4D"):
+    with pytest.raises(UserError, match=rf"^{image} holds no map"):
         place(image, image)
     flat = tmp_path / "flat.nii"
     nib.Nifti1Image(np.zeros((7, 7), np.int16), ATLAS_AFFINE).to_filename(flat)

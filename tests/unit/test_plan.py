@@ -64,7 +64,8 @@ def test_simulated():
     images = ["large_fmri", *found.study]
     assert {found.placed_atlas(image) for image in images} == {f"resources/atlases/simulated036_grid-{grid}"}
     assert found.run_on(grid) == found.runs["large_fmri"][0].path
-    assert found.finest("large_fmri") == found.finest_on(grid) == np.prod(adhd.GRID)
+    assert found.finest("large_fmri") == np.prod(adhd.GRID)
+    assert found.placing_mib(grid) == 50 + 60 * np.prod(adhd.GRID) / 1e6
     assert list(found.names.values()) == [f"region-{label}" for label in range(1, 7)]
 
 
@@ -104,7 +105,8 @@ def test_a_table(folder):
     assert found.placed_atlas("other") == f"resources/atlases/Mine_grid-{other}"
     assert found.run_on(grid) == Path("a.nii.gz")
     assert found.run_on(other) == Path("c.nii.gz")
-    assert found.finest("other") == found.finest_on(other) == 9**3, "the atlas has more voxels"
+    assert found.finest("other") == 9**3, "the atlas has more voxels"
+    assert found.placing_mib(other) == 50 + 60 * 9**3 / 1e6
     assert found.timeseries_mib("sub-1") > 20
     with pytest.raises(UserError, match="There is no image 'sub-9'"):
         found.runs_of("sub-9")
@@ -125,6 +127,43 @@ def test_checked_or_not_it_is_the_same_plan(folder, check):
     for image in ("sub-1", "other", "sub-2", "sub-1_desc-preproc_bold"):
         assert found.placed_atlas(image) == checked.placed_atlas(image)
         assert [run.path for run in found.runs_of(image)] == [run.path for run in checked.runs_of(image)]
+
+
+@pytest.fixture
+def other_atlases(folder):
+    """An atlas of maps and one of spheres, on the grid of the runs."""
+    maps = np.zeros((*GRID, 3), np.float32)
+    maps[1:3, 2, 2, 0], maps[3, 3, 1:3, 1], maps[4, 1:3, 1, 2] = 1, 2, 3
+    nib.Nifti1Image(maps, AFFINE).to_filename("tpl-X_atlas-Maps_probseg.nii.gz")
+    Path("atlas-Seeds_coordinates.tsv").write_text("x\ty\tz\tname\n0\t0\t0\tPCC\n3\t3\t3\tmPFC\n")
+
+
+def test_maps_and_spheres(folder, other_atlases):
+    found = plan(**{**OWN, "atlas": "tpl-X_atlas-Maps_probseg.nii.gz", "regions": [3, 1]})
+    assert (found.atlas_kind, found.atlas_name, found.statistics) == ("maps", "Maps", ["leastsquares"])
+    assert found.names == {3: "region-3", 1: "region-1"}
+    assert found.placed_endings == ("probseg.npz", "probseg.json")
+    assert found.placing_mib(found.grid_of("sub-1")) > 200
+    found = plan(**{**OWN, "atlas": "atlas-Seeds_coordinates.tsv"})
+    assert (found.atlas_kind, found.atlas_name, found.statistics) == ("spheres", "Seeds", ["mean"])
+    assert found.names == {1: "PCC", 2: "mPFC"}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"statistics": ["mean", "median"]}, "statistics: mean is not possible with an atlas of maps"),
+        ({"save_voxels": True}, "save_voxels is not possible with an atlas of maps"),
+        ({"regions": [4]}, "has no label 4"),
+        ({"regions": 4}, "4 asked for, but .* has 3 labels"),
+        ({"atlas": "atlas-Seeds_coordinates.tsv", "statistics": ["median"]}, "median is not possible .* of spheres"),
+        ({"atlas": "atlas-Seeds_coordinates.tsv", "atlas_labels": "runs.tsv"}, "has names itself"),
+        ({"atlas": "runs.tsv"}, "lacks the column 'x'"),
+    ],
+)
+def test_what_maps_and_spheres_cannot(folder, other_atlases, config, message):
+    with pytest.raises(UserError, match=message):
+        plan(**{**OWN, "atlas": "tpl-X_atlas-Maps_probseg.nii.gz", **config})
 
 
 def test_two_images_of_one_name(folder):

@@ -18,7 +18,7 @@ def matrix_options():
 
 def signals_of(images):
     """List the sidecars of the signals that matrices and tables are made of."""
-    statistic = PLAN.config["statistics"][0]
+    statistic = PLAN.statistics[0]
     return [f"{derivatives.image_prefix(image, PLAN.atlas_name)}_stat-{statistic}_timeseries.json" for image in images]
 
 
@@ -28,7 +28,7 @@ def connection_options(images):
         {
             "study": place(str(derivatives.FOLDER)),
             "atlas_name": PLAN.atlas_name,
-            "statistic": PLAN.config["statistics"][0],
+            "statistic": PLAN.statistics[0],
             **matrix_options(),
             "images": images,
         }
@@ -42,7 +42,7 @@ def parquet_options(wildcards):
         {
             "study": place(str(derivatives.FOLDER)),
             "atlas_name": PLAN.atlas_name,
-            "statistic": PLAN.config["statistics"][0],
+            "statistic": PLAN.statistics[0],
             "images": list(PLAN.study) if from_sample else None,
             "runs_table": None if from_sample else PLAN.config["dataset"],
             "kinds": PLAN.config["connectivity"],

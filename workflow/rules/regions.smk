@@ -53,10 +53,10 @@ rule place_atlas:
         like=run_to_make,
         labels=lambda wildcards: given(PLAN.config["atlas_labels"]) if PLAN.config["atlas_labels"] else [],
     output:
-        atlas=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_dseg.nii.gz",
+        atlas=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_{PLAN.placed_endings[0]}",
         regions=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_regions.tsv",
         coverage=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_coverage.npy",
-        sidecar=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_dseg.json",
+        sidecar=f"resources/atlases/{PLAN.atlas_name}_grid-{{grid}}_{PLAN.placed_endings[1]}",
     log:
         f"logs/place_atlas/{PLAN.atlas_name}_grid-{{grid}}.log",
     conda:
@@ -77,9 +77,16 @@ rule place_atlas:
         " --out {output.atlas:q} --table {output.regions:q} --coverage {output.coverage:q} --log {log:q}"
 
 
+def compared_atlas(wildcards):
+    """Give the label image on the grid of an image; the comparison takes no other kind of atlas."""
+    with users_mistakes():
+        PLAN.refuse_comparison()
+    return placed_atlas(PLAN.placed_endings[0])(wildcards)
+
+
 rule split_masks:
     input:
-        atlas=placed_atlas("dseg.nii.gz"),
+        atlas=compared_atlas,
         regions=placed_atlas("regions.tsv"),
     output:
         masks=expand("results/{{image}}/masks/region-{label}_mask.nii.gz", label=LABELS if MASKED else []),

@@ -34,16 +34,19 @@ def extraction_memory(wildcards, input, attempt, threads):
 
 
 def timeseries_memory(wildcards, input, attempt):
-    """Make the request of the extraction of an image of a study, when its runs are there: until then it is TBD."""
-    for run in input.runs:
-        if not Path(run).exists():
-            raise FileNotFoundError(errno.ENOENT, "is not there yet", run)
+    """Make the request of the extraction of an image of a study, when its runs are there, and the maps or spheres if it has such.
+
+    Until then it is TBD.
+    """
+    for path in [*input.runs, *([] if PLAN.atlas_kind == "labels" else [input.sidecar])]:
+        if not Path(path).exists():
+            raise FileNotFoundError(errno.ENOENT, "is not there yet", path)
     return request_mb(PLAN.timeseries_mib(wildcards.image), attempt)
 
 
 def placing_memory(wildcards, attempt):
     """Make the request of putting the atlas on a grid: it and the grid are held in memory."""
-    return request_mb(50 + 60 * PLAN.finest_on(wildcards.grid) / 1e6, attempt)
+    return request_mb(PLAN.placing_mib(wildcards.grid), attempt)
 
 
 def connection_memory(wildcards, attempt):

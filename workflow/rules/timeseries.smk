@@ -13,7 +13,7 @@ SUMMARY = [
 ]
 
 SUMMARY += [f"{derivatives.FOLDER}/atlas-{PLAN.atlas_name}_dseg.json"] if PLAN.atlas_sidecar else []
-KINDS = [f"stat-{statistic}_timeseries.json" for statistic in PLAN.config["statistics"]]
+KINDS = [f"stat-{statistic}_timeseries.json" for statistic in PLAN.statistics]
 KINDS += ["voxels.npy"] if PLAN.config["save_voxels"] else []
 FIRST_REGIONS = f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv"
 
@@ -23,7 +23,7 @@ def timeseries_options(wildcards):
     return words_of(
         {
             "runs": runs_of(wildcards),
-            "statistics": PLAN.config["statistics"],
+            "statistics": PLAN.statistics,
             "save_voxels": PLAN.config["save_voxels"] or None,
             **study_options(PLAN, wildcards.image),
             "memory_shortage": PLAN.config["memory_shortage"],
@@ -40,7 +40,7 @@ def summary_options(parquet):
             "study": place(str(derivatives.FOLDER)),
             "logs": place("logs/extract_timeseries"),
             "atlas_name": PLAN.atlas_name,
-            "statistic": PLAN.config["statistics"][0],
+            "statistic": PLAN.statistics[0],
             "images": list(PLAN.study) if from_sample else None,
             "source": dataset if from_sample else None,
             "runs_table": None if from_sample else dataset,
@@ -80,17 +80,13 @@ rule extract_timeseries:
         confounds=confounds_input,
         sidecars=sidecars_input,
         masks=masks_input,
-        atlas=placed_atlas("dseg.nii.gz"),
+        atlas=placed_atlas(PLAN.placed_endings[0]),
         regions=placed_atlas("regions.tsv"),
         coverage=placed_atlas("coverage.npy"),
-        sidecar=placed_atlas("dseg.json"),
+        sidecar=placed_atlas(PLAN.placed_endings[1]),
     output:
-        tables=expand(
-            f"{RESULTS}_stat-{{statistic}}_timeseries.tsv", statistic=PLAN.config["statistics"], allow_missing=True
-        ),
-        sidecars=expand(
-            f"{RESULTS}_stat-{{statistic}}_timeseries.json", statistic=PLAN.config["statistics"], allow_missing=True
-        ),
+        tables=expand(f"{RESULTS}_stat-{{statistic}}_timeseries.tsv", statistic=PLAN.statistics, allow_missing=True),
+        sidecars=expand(f"{RESULTS}_stat-{{statistic}}_timeseries.json", statistic=PLAN.statistics, allow_missing=True),
         coverage=f"{RESULTS}_stat-coverage_bold.tsv",
         voxels=[f"{RESULTS}_voxels.{ending}" for ending in ("npy", "tsv") if PLAN.config["save_voxels"]],
     log:

@@ -1,13 +1,4 @@
-"""Reduce blocks of volumes to the weights of maps: least squares, with one factorisation for all blocks.
-
-nilearn decomposes the maps anew with each call, in single precision for images and maps of float32. Here the maps are kept sparse
-where they are, everything is computed in double precision, and the signals are rounded to nilearn's type at the end.
-
-For maps ``A`` and volumes ``Y`` the weights are ``P Aᵀ Y`` with ``P = (AᵀA)⁺``. Where the maps are far from depending on each
-other ``P`` comes from ``AᵀA``, else from the triangle of a QR decomposition of ``A``, which is made from a few rows at a time,
-and the weights are improved once by what they leave over. Maps that depend on each other to the precision of nilearn's
-computation are treated as dependent, as there: the weights of least norm are taken.
-"""
+"""nilearn's maps, kept sparse: put on another grid one after the other; their weights are those of `roistream.regions.maps`."""
 
 from __future__ import annotations
 
@@ -16,17 +7,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 
 from roistream.maskers.finite import finite, warn_not_finite
 from roistream.maskers.lazy import as_image
-from roistream.maskers.sparse_maps import SparseMaps, columns_of, gather
-
-WELL_CONDITIONED = 1e-8
-"""Ratio of the least to the greatest eigenvalue of AᵀA from which on it may be inverted: its digits lost are 8 of 16."""
-
-QR_ROWS = 4096
-"""Rows that are added to the triangle at a time."""
+from roistream.maskers.sparse_maps import SparseMaps, columns_of
+from roistream.regions.maps import LeastSquares, gather, restrict
 
 
 class Maps:
@@ -41,25 +27,15 @@ class Maps:
         self.aux = list(range(columns.shape[1]))
         if mask_img is not None:
             columns, self.aux = within_mask(columns, extract, empty)
-        support = np.flatnonzero(np.diff(columns.tocsr().indptr)) if mask_img is None else inside_maps(columns)
-        self.positions = support
-        self.maps = as_dense_if_full(columns.tocsr()[support].astype(np.float64))
-        # nilearn leaves the choice between single and double precision to scipy.
-        types = (np.empty(0, columns.dtype), np.empty(0, empty.get_data_dtype()))
-        single = linalg.get_lapack_funcs(("gelsd",), types)[0].dtype == np.float32
-        self.factor, self.refines = pseudo_inverse_of_gram(self.maps, np.float32 if single else np.float64)
-        self.signals = np.empty((n_volumes, columns.shape[1]), np.float32 if single else np.float64)
+        self.squares = LeastSquares(columns, mask_img is not None, empty.get_data_dtype())
+        self.signals = np.empty((n_volumes, columns.shape[1]), self.squares.dtype)
         self.warned = False
 
     def add(self, first: int, values: np.ndarray) -> None:
         """Reduce some volumes, see `Reduction.add`."""
-        picked = np.take(values, self.positions, axis=1, mode="clip")
+        picked = np.take(values, self.squares.positions, axis=1, mode="clip")
         self.warned = self.warned or warn_not_finite(picked)
-        volumes = finite(picked).T.astype(np.float64)
-        weights = self.factor @ (self.maps.T @ volumes)
-        if self.refines:
-            weights += self.factor @ (self.maps.T @ (volumes - self.maps @ weights))
-        self.signals[first : first + len(values)] = weights.T
+        self.signals[first : first + len(values)] = self.squares.solve(finite(picked))
 
     def result(self) -> tuple[np.ndarray, object]:
         """Give signals and what comes with them."""
@@ -79,8 +55,7 @@ def within_mask(columns: sparse.csc_array, extract: Any, empty: nib.Nifti1Image)
     from nilearn.image import get_data, load_img
 
     inside = get_data(load_img(extract.mask_img_)).astype(bool).ravel(order="F")
-    columns = sparse.csc_array(sparse.diags_array(inside.astype(columns.dtype)) @ columns)
-    columns.eliminate_zeros()
+    columns = restrict(columns, inside)
     filled = np.diff(columns.indptr) > 0
     two = np.array([filled, np.ones(len(filled))], np.float32).reshape(2, 1, 1, -1)
     small = copy.copy(extract)
@@ -89,48 +64,6 @@ def within_mask(columns: sparse.csc_array, extract: Any, empty: nib.Nifti1Image)
     _, kept = small(nib.Nifti1Image(np.zeros((2, 1, 1, 1), np.float32), np.eye(4)))
     kept = [int(number) for number in kept]
     return columns[:, kept], kept
-
-
-def inside_maps(columns: sparse.csc_array) -> np.ndarray:
-    """Find the voxels that nilearn uses where there is a mask: those in which some map is above 0."""
-    return np.unique(columns.indices[columns.data > 0])
-
-
-def as_dense_if_full(maps: sparse.csr_array) -> sparse.csr_array | np.ndarray:
-    """Keep maps sparse where that takes less memory."""
-    return maps if maps.nnz * 12 < maps.shape[0] * maps.shape[1] * 8 else maps.toarray()
-
-
-def pseudo_inverse_of_gram(maps: sparse.csr_array | np.ndarray, precision: type) -> tuple[np.ndarray, bool]:
-    """Compute ``(AᵀA)⁺``, and tell whether what it gives should be improved once.
-
-    Parameters
-    ----------
-    maps : array or sparse array
-        ``(n_voxels, n_maps)``, float64.
-    precision : type
-        Directions that are weaker than the strongest by more than this type can tell count as none.
-    """
-    gram = maps.T @ maps
-    gram = gram.toarray() if sparse.issparse(gram) else gram
-    values, vectors = linalg.eigh(gram)
-    if values.size and values[0] > WELL_CONDITIONED * values[-1]:
-        return (vectors / values) @ vectors.T, False
-    _, singular, directions = linalg.svd(triangle(maps), full_matrices=False)
-    kept = singular > np.finfo(precision).eps * singular.max(initial=0)
-    return (directions[kept].T / singular[kept] ** 2) @ directions[kept], True
-
-
-def triangle(maps: sparse.csr_array | np.ndarray) -> np.ndarray:
-    """Compute the triangle of a QR decomposition, some rows after the others."""
-    found = np.zeros((0, maps.shape[1]))
-    for first in range(0, maps.shape[0], QR_ROWS):
-        rows: Any = maps[first : first + QR_ROWS]
-        found = linalg.qr(np.vstack([found, np.asarray(rows.todense() if sparse.issparse(rows) else rows)]), mode="r")[
-            0
-        ]
-        found = found[: maps.shape[1]]
-    return found
 
 
 def stand_in_for(maps_img: nib.Nifti1Image) -> nib.Nifti1Image:

@@ -18,6 +18,7 @@ from roistream.maskers import nilearn_internals as internals
 from roistream.maskers.finite import finite, warn_not_finite
 from roistream.maskers.lazy import as_image
 from roistream.regions.labels import LabelReduction, locate_regions
+from roistream.regions.spheres import average
 
 
 class Reduction(Protocol):
@@ -135,26 +136,17 @@ class Spheres:
     """The mean of the voxels around each seed."""
 
     def __init__(self, extract: Any, empty: nib.Nifti1Image, n_volumes: int):
-        from nilearn.image import get_data, load_img, resample_img
+        from nilearn.image import load_img, resample_img
 
-        grid, inside, mask_img = empty.shape[:3], None, extract.mask_img
+        grid, mask_img = empty.shape[:3], extract.mask_img
         if mask_img is not None:
             mask_img = resample_img(
                 load_img(mask_img), target_affine=empty.affine, target_shape=grid, interpolation="nearest"
             )
-            inside = get_data(mask_img) != 0
         self.masked = mask_img is not None
-        # nilearn searches among all voxels; those around the seeds are enough.
-        near = near_seeds(extract.seeds_, extract.radius or 0.0, empty)
-        near = near if inside is None else near & inside
-        if np.count_nonzero(near) > ENOUGH:
-            inside = near
-            mask_img = nib.Nifti1Image(near.astype(np.uint8), empty.affine)
-        _, adjacency = internals.apply_mask_and_get_affinity(
-            extract.seeds_, empty, extract.radius, extract.allow_overlap, mask_img=mask_img
-        )
-        positions = file_positions(np.ones(grid, bool) if inside is None else inside)
-        self.spheres = [positions[row] for row in adjacency.rows]
+        voxels = voxels_of_spheres(extract.seeds_, extract.radius, empty, extract.allow_overlap, mask_img)
+        self.positions, places = np.unique(np.concatenate(voxels), return_inverse=True)
+        self.spheres = np.split(places, np.cumsum([of_sphere.size for of_sphere in voxels])[:-1])
         self.n_volumes = n_volumes
         self.signals = np.empty((n_volumes, len(self.spheres)), empty.get_data_dtype())
         # Without a mask, nilearn puts 0 for infinite values only where there is a NaN, or both infinities, anywhere.
@@ -176,18 +168,12 @@ class Spheres:
             self.without_infinite[first] = self.means(whole)
 
     def means(self, values: np.ndarray, keep_infinite: bool = False) -> np.ndarray:
-        """Average some volumes, summing as numpy does over the columns of the whole image: voxel after voxel."""
-        n = len(values)
-        if n == 1 < self.n_volumes:
-            values = np.repeat(values, 2, axis=0)  # of a single row the sum is another
-        found = np.empty((n, len(self.spheres)), self.signals.dtype)
-        for number, voxels in enumerate(self.spheres):
-            picked = np.asfortranarray(values[:, voxels])
-            if self.masked and picked.dtype.kind != "f":
-                picked = picked.astype(np.float32)
-            with np.errstate(invalid="ignore"):
-                found[:, number] = np.mean(picked if keep_infinite else finite(picked), axis=1)[:n]
-        return found
+        """Average some volumes."""
+        picked = np.take(values, self.positions, axis=1, mode="clip")
+        if self.masked and picked.dtype.kind != "f":
+            picked = picked.astype(np.float32)
+        picked = picked if keep_infinite else finite(picked)
+        return average(picked, self.spheres, self.signals.dtype, alone=self.n_volumes == 1)
 
     def result(self) -> tuple[np.ndarray, object]:
         """Give signals and what comes with them."""
@@ -196,6 +182,52 @@ class Spheres:
             for first, signals in self.without_infinite.items():
                 self.signals[first : first + len(signals)] = signals
         return self.signals, None
+
+
+def voxels_of_spheres(
+    seeds: Any,
+    radius: float | None,
+    empty: nib.Nifti1Image,
+    allow_overlap: bool = True,
+    mask_img: nib.Nifti1Image | None = None,
+) -> list[np.ndarray]:
+    """Find the voxels around each seed, by nilearn's own search.
+
+    Parameters
+    ----------
+    seeds : sequence of triplets
+        In mm.
+    radius : float, optional
+        In mm; by default a sphere is the voxel in which its seed lies.
+    empty : nibabel image
+        4D, one volume of zeros, on the grid of the volumes.
+    allow_overlap : bool
+        Whether a voxel may belong to several.
+    mask_img : nibabel image, optional
+        On the same grid.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        Where the voxels of each lie in a volume of the file (x fastest), in C order of the volume (z fastest).
+
+    Raises
+    ------
+    ValueError
+        By nilearn, of a sphere without a voxel, or of two that overlap and must not.
+    """
+    from nilearn.image import get_data
+
+    inside = None if mask_img is None else get_data(mask_img) != 0
+    # nilearn searches among all voxels; those around the seeds are enough.
+    near = near_seeds(seeds, radius or 0.0, empty)
+    near = near if inside is None else near & inside
+    if np.count_nonzero(near) > ENOUGH:
+        inside = near
+        mask_img = nib.Nifti1Image(near.astype(np.uint8), empty.affine)
+    _, adjacency = internals.apply_mask_and_get_affinity(seeds, empty, radius, allow_overlap, mask_img=mask_img)
+    positions = file_positions(np.ones(empty.shape[:3], bool) if inside is None else inside)
+    return [positions[row] for row in adjacency.rows]
 
 
 ENOUGH = 20

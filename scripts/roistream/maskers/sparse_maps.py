@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import nibabel as nib
@@ -11,12 +10,10 @@ from scipy import sparse
 
 from roistream.maskers.blocks import blocks_of
 from roistream.maskers.lazy import LazyData, as_image
+from roistream.regions.maps import gather
 
 DENSE = 0.3
 """Share of values other than 0 from which on maps are better held as they are."""
-
-FEW = 4
-"""Maps after which that share is first looked at."""
 
 
 class SparseMaps(LazyData):
@@ -43,29 +40,6 @@ class SparseMaps(LazyData):
         if whole and isinstance(last, int | np.integer):
             return self.columns[:, [int(last)]].toarray().reshape(self.shape[:3], order="F")
         return np.asarray(self)[item]
-
-
-def gather(volumes: Iterable[np.ndarray], grid: tuple[int, ...], fullest: float = 1.0) -> sparse.csc_array | None:
-    """Take maps, each an array of its voxels in the order of a file, one after the other; None if there are too many values.
-
-    Values that are not finite become 0, and integers become floating point numbers, as nilearn prepares maps.
-    """
-    n_voxels = int(np.prod(grid))
-    rows: list[np.ndarray] = []
-    values: list[np.ndarray] = []
-    ends = [0]
-    for volume in volumes:
-        filled = np.flatnonzero(np.isfinite(volume) & (volume != 0)).astype(np.int32)
-        rows.append(filled)
-        values.append(volume[filled])
-        ends.append(ends[-1] + filled.size)
-        if ends[-1] > fullest * n_voxels * max(len(rows), FEW):
-            return None
-    data = np.concatenate(values)
-    data = data.astype(data.dtype.newbyteorder("="), copy=False)
-    if data.dtype.kind != "f":
-        data = data.astype(np.float64 if data.dtype.itemsize == 8 else np.float32)
-    return sparse.csc_array((data, np.concatenate(rows), ends), shape=(n_voxels, len(rows)))
 
 
 def sparsely(maps_img: nib.Nifti1Pair) -> nib.Nifti1Image | None:

@@ -54,8 +54,8 @@ def read_label_image(path: str | Path) -> LabelImage:
     header, shape = describe(Path(path), 3)
     if len(shape) != 3:
         raise UserError(
-            f"{path} is {len(shape)}D (shape {shape}), a label image is 3D; split several atlases into files, and of maps "
-            "of probability make one label image (the number of the highest map), or use nilearn's NiftiMapsMasker."
+            f"{path} is {len(shape)}D (shape {shape}), a label image is 3D; split several atlases into files. Maps of "
+            "probability are for the target timeseries (extract_timeseries.py) and for NiftiMapsMasker."
         )
     [block] = read_blocks(header, whole_volumes=True)
     values, remarks = block.values.reshape(header.grid, order="F"), list(header.remarks)
@@ -71,7 +71,7 @@ def read_label_image(path: str | Path) -> LabelImage:
         if (off > np.minimum(allowed, MOST_OFF)).any():
             raise UserError(
                 f"{path} holds values that are not whole numbers; give a label image, not a probability map (up to "
-                f"{off.max():.3g} off): cut it at a threshold, or use nilearn's NiftiMapsMasker."
+                f"{off.max():.3g} off): cut it at a threshold, or put several maps into a 4D image."
             )
         if off.size:
             remarks.append(

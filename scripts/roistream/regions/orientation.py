@@ -83,3 +83,17 @@ def affine_of_atlas(
         *(" and ".join(silent), atlas.path, image),
     )
     return atlas.affine
+
+
+def check_orientation_of_image(atlas: Path, image: str | Path, oriented: bool, missing_orientation: str) -> None:
+    """Refuse an image whose header does not say where it lies, or tell that it is guessed, where an atlas is given in mm."""
+    if oriented:
+        return
+    if missing_orientation == "error":
+        raise UserError(
+            f"{image}: no orientation code (qform_code and sform_code), so the places of {atlas} could be found in it by a guess "
+            "only; repair the header, or set 'missing_orientation: guess' (--missing-orientation guess)."
+        )
+    logger.warning(
+        "%s: no orientation code; its centre is taken for the origin, and %s is placed by this guess.", image, atlas
+    )

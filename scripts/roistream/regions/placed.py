@@ -3,8 +3,9 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,9 @@ from roistream.images.writing import new_header, write_image
 from roistream.outputs import as_json, whole_file
 from roistream.paths import reading
 from roistream.regions.atlas import name_regions, read_atlas, read_label_image
+from roistream.regions.constant import constant_signals
 from roistream.regions.coverage import Region, check_regions, count_regions, list_labels, read_regions, write_regions
-from roistream.regions.labels import locate_regions
+from roistream.regions.labels import LabelReduction, locate_regions
 from roistream.regions.orientation import affine_of_atlas
 from roistream.regions.placement import locate_atlas_voxels, place_labels
 
@@ -37,12 +39,21 @@ class PlacedAtlas:
         voxel in which its centre lies in a volume of the file (x fastest), -1 outside.
     remarks : tuple of str
         Sentences on what is odd about the atlas.
+    source : str
+        The file that it was.
     """
 
     labels: np.ndarray
     regions: list[Region]
     atlas_voxels: np.ndarray
     remarks: tuple[str, ...] = ()
+    source: str = ""
+    kind = "labels"
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Voxels along x, y, z."""
+        return self.labels.shape
 
     @property
     def wanted(self) -> list[int]:
@@ -55,6 +66,79 @@ class PlacedAtlas:
         by_region = np.argsort(regions, kind="stable")
         ends = np.cumsum(np.bincount(regions, minlength=len(self.regions)))
         return np.split(positions[by_region], ends[:-1])
+
+    def restrict(self, mask: np.ndarray) -> "PlacedAtlas":
+        """Take away what lies outside of a mask (bool, in the order of the file), as ``mask_img`` of NiftiLabelsMasker does."""
+        labels = self.labels.copy()
+        labels[~mask.reshape(labels.shape, order="F")] = 0
+        return replace(self, labels=labels)
+
+    def prepare(self, statistics: Sequence[str], n_volumes: int) -> "PreparedLabels":
+        """Prepare the reduction of so many volumes."""
+        return PreparedLabels(self, statistics)
+
+
+class PreparedLabels:
+    """The reduction of volumes to the regions of a label image; see `roistream.study.extraction.Reduction`."""
+
+    def __init__(self, placed: PlacedAtlas, statistics: Sequence[str]):
+        self.n_regions = len(placed.regions)
+        self.positions, self.regions = locate_regions(placed.labels, placed.wanted)
+        self.atlas_voxels = placed.atlas_voxels
+        others = other_voxels(self.atlas_voxels[:, 1], self.positions, placed.labels.size)
+        self.watched = np.concatenate([self.positions, others])
+        self.reduction = LabelReduction(self.regions, self.n_regions, statistics)
+        self.n_voxels = self.reduction.n_voxels
+
+    def reduce(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Reduce some volumes, given by the values of `positions`."""
+        return self.reduction.reduce(values)
+
+    def count(self, of_voxels: np.ndarray) -> np.ndarray:
+        """Add up for each region what its voxels have."""
+        return np.bincount(self.regions, of_voxels, self.n_regions)
+
+    def coverage(self, covered: np.ndarray) -> np.ndarray:
+        """Work out which share of each region is covered by some of the voxels `watched`."""
+        return measure_coverage(self.atlas_voxels, self.n_regions, self.watched[covered])
+
+    def constant(self, signals: np.ndarray, run_lengths: Sequence[int]) -> np.ndarray:
+        """Tell which signals are constant over a run."""
+        return constant_signals(signals, run_lengths)
+
+
+def other_voxels(atlas_positions: np.ndarray, positions: np.ndarray, n_voxels: int) -> np.ndarray:
+    """List those voxels of a volume in which atlas voxels lie, but which belong to no region on the image's grid."""
+    others = np.zeros(n_voxels, bool)
+    others[atlas_positions[atlas_positions >= 0]] = True
+    others[positions] = False
+    return np.flatnonzero(others)
+
+
+def measure_coverage(atlas_voxels: np.ndarray, n_regions: int, with_data: np.ndarray) -> np.ndarray:
+    """Work out which share of each region's atlas voxels lies in the image and holds data.
+
+    Parameters
+    ----------
+    atlas_voxels : numpy.ndarray
+        See `PlacedAtlas`.
+    n_regions : int
+        Regions wanted.
+    with_data : numpy.ndarray
+        int; positions of the voxels of the image that hold data, in a volume of the file.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, ``(n_regions,)``; NaN for a region without any voxel in the atlas.
+    """
+    region, position = atlas_voxels.T
+    good = np.zeros(max(position.max(initial=0), with_data.max(initial=0)) + 2, bool)  # the last one stands for outside
+    good[with_data] = True
+    good = good[position]
+    n_atlas = np.bincount(region, minlength=n_regions)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(region[good], minlength=n_regions) / n_atlas
 
 
 def put_on_grid(
@@ -128,7 +212,7 @@ def put_on_grid(
             list_labels(lost),
         )
     logger.info("%s %s put on the grid %s: %d regions.", atlas, labels.shape, tuple(grid), len(names))
-    return PlacedAtlas(placed, regions, np.column_stack([region_number, position]), found.remarks)
+    return PlacedAtlas(placed, regions, np.column_stack([region_number, position]), found.remarks, str(atlas))
 
 
 def write_placed(placed: PlacedAtlas, affine: np.ndarray, labels: Path, regions: Path, voxels: Path) -> None:
@@ -139,12 +223,19 @@ def write_placed(placed: PlacedAtlas, affine: np.ndarray, labels: Path, regions:
     with whole_file(voxels) as partial, partial.open("wb") as stream:
         np.save(stream, placed.atlas_voxels)
     with whole_file(sidecar_of(labels)) as partial:
-        partial.write_text(as_json({"Remarks": placed.remarks}), "utf-8")
+        partial.write_text(as_json({"Source": placed.source, "Remarks": placed.remarks}), "utf-8")
 
 
-def sidecar_of(labels: Path) -> Path:
-    """Name the file beside a placed atlas that tells what is odd about it."""
-    return labels.with_name(f"{labels.name.removesuffix('.gz').removesuffix('.nii')}.json")
+def sidecar_of(placed: Path) -> Path:
+    """Name the file beside a placed atlas that tells what it was and what is odd about it."""
+    return placed.with_name(f"{placed.name.removesuffix('.gz').removesuffix('.nii').removesuffix('.npz')}.json")
+
+
+def read_placed_sidecar(placed: Path) -> dict[str, Any]:
+    """Read the file beside a placed atlas; nothing where there is none."""
+    sidecar = sidecar_of(placed)
+    with reading(sidecar):
+        return json.loads(sidecar.read_text("utf-8")) if sidecar.exists() else {}
 
 
 def read_placed(labels: Path, regions: Path, voxels: Path) -> PlacedAtlas:
@@ -154,7 +245,6 @@ def read_placed(labels: Path, regions: Path, voxels: Path) -> PlacedAtlas:
             atlas_voxels = np.load(voxels)
     except (EOFError, ValueError) as error:
         raise UserError(f"{voxels} cannot be read ({error}); give the file that place_atlas.py has written.") from error
-    sidecar = sidecar_of(labels)
-    with reading(sidecar):
-        remarks = json.loads(sidecar.read_text("utf-8"))["Remarks"] if sidecar.exists() else ()
-    return PlacedAtlas(read_atlas(labels)[0], read_regions(regions), atlas_voxels, tuple(remarks))
+    said = read_placed_sidecar(labels)
+    source, remarks = said.get("Source", str(labels)), tuple(said.get("Remarks", ()))
+    return PlacedAtlas(read_atlas(labels)[0], read_regions(regions), atlas_voxels, remarks, source)

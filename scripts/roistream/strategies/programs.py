@@ -6,6 +6,7 @@ MIB = 2**20
 # of 2 MiB. An interpreter of its own with …
 WITH_NUMPY = 31.0
 WITH_NIBABEL = 46.0
+WITH_LINALG = 62.0  # … scipy.linalg and scipy.sparse
 WITH_SIGNAL = 153.0  # … nilearn.signal
 WITH_IMAGE = 165.0  # … nilearn.image, to smooth
 WITH_MASKERS = 195.0  # … nilearn.maskers

@@ -1,14 +1,12 @@
 """Brain masks: the voxels to which the regions of an image are restricted."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from roistream.errors import UserError
 from roistream.images.series import Series
-from roistream.regions.placed import PlacedAtlas
 
 
 def read_brain_masks(paths: Sequence[Path], source: Series) -> np.ndarray:
@@ -42,10 +40,3 @@ def read_brain_masks(paths: Sequence[Path], source: Series) -> np.ndarray:
         listed = ", ".join(map(str, dict.fromkeys(paths)))
         raise UserError(f"No voxel is inside of the brain mask(s) {listed}; give the masks of these runs.")
     return common
-
-
-def restrict(placed: PlacedAtlas, mask: np.ndarray) -> PlacedAtlas:
-    """Take from an atlas what lies outside of a mask, as ``mask_img`` of NiftiLabelsMasker does."""
-    labels = placed.labels.copy()
-    labels[~mask.reshape(labels.shape, order="F")] = 0
-    return replace(placed, labels=labels)

@@ -82,9 +82,9 @@ def atlas_name(atlas: str, scale: int) -> str:
     """
     if atlas in ("basc", "simulated"):
         return f"{'BASC' if atlas == 'basc' else atlas}{scale:03}"
-    stem = re.sub(r"(\.nii|\.img|\.hdr)?(\.gz|\.bz2)?$", "", Path(atlas).name, flags=re.IGNORECASE)
+    stem = re.sub(r"(\.nii|\.img|\.hdr|\.[tc]sv|\.txt)?(\.gz|\.bz2|\.xz)?$", "", Path(atlas).name, flags=re.IGNORECASE)
     entity = re.search(r"(?:^|_)(?:atlas|seg)-([A-Za-z0-9]+)", stem)
-    name = entity[1] if entity else re.sub(r"[^A-Za-z0-9]", "", re.sub(r"_(dseg|atlas|labels)$", "", stem))
+    name = entity[1] if entity else re.sub(r"[^A-Za-z0-9]", "", re.sub(r"_(dseg|probseg|atlas|labels)$", "", stem))
     if not 0 < len(name) <= LONGEST_NAME:
         raise UserError(f"No name for the results can be made from the atlas {atlas}; set the config key 'atlas_name'.")
     return name

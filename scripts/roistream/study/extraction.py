@@ -1,6 +1,6 @@
 """The extraction of one image of a study: one pass over its runs, every region reduced at once, then cleaned.
 
-The order is that of NiftiLabelsMasker: smooth each volume, reduce it to the regions, clean the regions' signals. For a z-score,
+The order is that of nilearn's maskers of regions: smooth each volume, reduce it, clean the regions' signals. For a z-score,
 say, this is not the mean of z-scored voxels.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,12 +18,43 @@ from roistream.images.progress import progress
 from roistream.images.series import Series
 from roistream.images.smoothing import SMOOTHING_BLOCK_BYTES, smooth, tell_smoothed
 from roistream.images.volumes import BLOCK_BYTES, read_blocks
-from roistream.regions.constant import constant_signals
 from roistream.regions.data import DataWatch
-from roistream.regions.labels import LabelReduction, locate_regions
 
 if TYPE_CHECKING:
     from roistream.study.voxels import VoxelFile
+
+
+class Reduction(Protocol):
+    """The reduction of an image's volumes to the regions of an atlas.
+
+    Attributes
+    ----------
+    positions : numpy.ndarray
+        int; where the voxels lie that are reduced, in a volume of the file (x fastest).
+    watched : numpy.ndarray
+        int; the same, and behind them those by which coverage is measured as well.
+    n_regions : int
+        Regions asked for.
+    n_voxels : numpy.ndarray
+        int; voxels of each of them on the image's grid.
+    """
+
+    positions: np.ndarray
+    watched: np.ndarray
+    n_regions: int
+    n_voxels: np.ndarray
+
+    def reduce(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Give for each statistic ``(n_volumes, n_regions)`` of the finite values ``(n_volumes, n_voxels)`` of `positions`."""
+
+    def count(self, of_voxels: np.ndarray) -> np.ndarray:
+        """Add up for each region what its voxels, of those of `positions`, have."""
+
+    def coverage(self, covered: np.ndarray) -> np.ndarray:
+        """Give the share of each region that is covered by some of the voxels `watched`, bool; NaN for one that is nowhere."""
+
+    def constant(self, signals: np.ndarray, run_lengths: Sequence[int]) -> np.ndarray:
+        """Tell which signals ``(n_volumes, n_regions)`` are constant over a run."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +68,8 @@ class Extraction:
     n_voxels : numpy.ndarray
         int; voxels of each region on the image's grid.
     coverage : numpy.ndarray
-        float64; for each region the share of its atlas voxels that lie in the image and hold data; NaN where it has none.
+        float64; for each region the share of its atlas voxels, or of its map's weight, that lies in the image and holds data;
+        NaN where it has none.
     without_data : numpy.ndarray
         bool; regions without a voxel in the image that ever has a finite value other than 0.
     n_not_finite : numpy.ndarray
@@ -46,6 +78,8 @@ class Extraction:
         int; for each region the voxels that hold data, but one value throughout a run.
     constant_regions : dict of numpy.ndarray
         bool; for each statistic the regions whose signal has one value throughout a run; volumes that are left out do not count.
+    values_not_finite, constant_voxels : int
+        The same of all voxels, each counted once where regions share it.
     """
 
     signals: dict[str, np.ndarray]
@@ -55,14 +89,13 @@ class Extraction:
     n_not_finite: np.ndarray
     n_constant: np.ndarray
     constant_regions: dict[str, np.ndarray]
+    values_not_finite: int
+    constant_voxels: int
 
 
 def extract(
     source: Series,
-    labels: np.ndarray,
-    wanted: Sequence[int],
-    atlas_voxels: np.ndarray,
-    statistics: Sequence[str],
+    reduction: Reduction,
     smoothing_fwhm: float | None = None,
     voxels: VoxelFile | None = None,
     parts: Sequence[LeftOut] = (),
@@ -74,14 +107,8 @@ def extract(
     ----------
     source : Series
         The runs of the image.
-    labels : numpy.ndarray
-        int, 3D: the atlas on the image's grid.
-    wanted : sequence of int
-        Labels of the regions, in order.
-    atlas_voxels : numpy.ndarray
-        See `roistream.regions.placed.PlacedAtlas`.
-    statistics : sequence of str
-        Some of `roistream.regions.labels.STATISTICS`.
+    reduction : Reduction
+        Prepared by an atlas on the image's grid.
     smoothing_fwhm : float, optional
         Smooth each volume first, in mm. Whether voxels hold data is seen before.
     voxels : VoxelFile, optional
@@ -96,11 +123,9 @@ def extract(
     Extraction
         Complete.
     """
-    positions, regions = locate_regions(labels, wanted)
-    watched = np.concatenate([positions, other_voxels(atlas_voxels[:, 1], positions, source.n_voxels)])
+    positions, watched = reduction.positions, reduction.watched
     parts = parts or [LeftOut(source.n_volumes)]
-    watch, n_regions = DataWatch(watched.size, [part.n_volumes for part in parts]), len(wanted)
-    reduction = LabelReduction(regions, n_regions, statistics)
+    watch = DataWatch(watched.size, [part.n_volumes for part in parts])
     signals: dict[str, np.ndarray] = {}
     budget = SMOOTHING_BLOCK_BYTES if smoothing_fwhm else BLOCK_BYTES
     picked, n_in_all = np.empty((0, watched.size), source.dtype), 0
@@ -122,59 +147,27 @@ def extract(
             voxels.append(values)
         for name, reduced in reduction.reduce(reducing).items():
             if name not in signals:  # the type is known now: smoothing may have changed it
-                signals[name] = np.empty((source.n_volumes, n_regions), reduced.dtype)
+                signals[name] = np.empty((source.n_volumes, reduction.n_regions), reduced.dtype)
             signals[name][block.first_volume : block.first_volume + n_volumes] = reduced
     tell_smoothed(n_in_all, source.path)
     of_regions = slice(positions.size)
-    filled = np.bincount(regions, watch.filled[of_regions], n_regions) > 0
+    filled = reduction.count(watch.filled[of_regions]) > 0
     for of_statistic in signals.values():
         of_statistic[:, ~filled] = np.nan
-    constant = (watch.constant & watch.filled)[of_regions]
+    constant, n_not_finite = (watch.constant & watch.filled)[of_regions], watch.n_not_finite[of_regions]
     covered = watch.holds_data if mask is None else watch.holds_data & mask[watched]
     kept, lengths = join_left_out(parts).kept, [part.kept.size for part in parts]
     return Extraction(
         signals,
         reduction.n_voxels,
-        measure_coverage(atlas_voxels, n_regions, watched[covered]),
+        reduction.coverage(covered),
         ~filled,
-        np.bincount(regions, watch.n_not_finite[of_regions], n_regions).astype(np.int64),
-        np.bincount(regions, constant, n_regions).astype(np.int64),
-        {name: constant_signals(of_statistic[kept], lengths) for name, of_statistic in signals.items()},
+        reduction.count(n_not_finite).astype(np.int64),
+        reduction.count(constant).astype(np.int64),
+        {name: reduction.constant(of_statistic[kept], lengths) for name, of_statistic in signals.items()},
+        int(n_not_finite.sum()),
+        int(np.count_nonzero(constant)),
     )
-
-
-def other_voxels(atlas_positions: np.ndarray, positions: np.ndarray, n_voxels: int) -> np.ndarray:
-    """List those voxels of a volume in which atlas voxels lie, but which belong to no region on the image's grid."""
-    others = np.zeros(n_voxels, bool)
-    others[atlas_positions[atlas_positions >= 0]] = True
-    others[positions] = False
-    return np.flatnonzero(others)
-
-
-def measure_coverage(atlas_voxels: np.ndarray, n_regions: int, with_data: np.ndarray) -> np.ndarray:
-    """Work out which share of each region's atlas voxels lies in the image and holds data.
-
-    Parameters
-    ----------
-    atlas_voxels : numpy.ndarray
-        See `roistream.regions.placed.PlacedAtlas`.
-    n_regions : int
-        Regions wanted.
-    with_data : numpy.ndarray
-        int; positions of the voxels of the image that hold data, in a volume of the file.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, ``(n_regions,)``; NaN for a region without any voxel in the atlas.
-    """
-    region, position = atlas_voxels.T
-    good = np.zeros(max(position.max(initial=0), with_data.max(initial=0)) + 2, bool)  # the last one stands for outside
-    good[with_data] = True
-    good = good[position]
-    n_atlas = np.bincount(region, minlength=n_regions)
-    with np.errstate(invalid="ignore"):
-        return np.bincount(region[good], minlength=n_regions) / n_atlas
 
 
 def clean(signals: np.ndarray, wanted: Sequence[int], cleaning: Cleaning) -> np.ndarray:

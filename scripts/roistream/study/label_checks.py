@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roistream.errors import UserError
-from roistream.regions.atlas import read_labels
 from roistream.regions.coverage import list_labels
 from roistream.regions.label_names import compare_labels, read_label_names
 
 
-def check_labels(config: Mapping[str, Any], requested: Sequence[int]) -> None:
+def check_labels(config: Mapping[str, Any], present: Sequence[int], requested: Sequence[int]) -> None:
     """Hold the table of a user's labels against the atlas, and tell what only one of them has.
 
     Parameters
     ----------
     config : mapping
         The configuration.
+    present : sequence of int
+        The labels of the atlas.
     requested : sequence of int
         The labels that are asked for.
 
@@ -25,9 +26,6 @@ def check_labels(config: Mapping[str, Any], requested: Sequence[int]) -> None:
         The atlas lacks a label that is asked for, and must not.
     """
     atlas, table = config["atlas"], config["atlas_labels"]
-    if not table:
-        return
-    present = read_labels(atlas)
     absent = sorted(set(requested) - set(present))
     if absent and config["empty_regions"] == "error":
         raise UserError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from roistream.images.image import describe
 from roistream.images.repetition_time import RepetitionTime, join
 from roistream.images.series import inspect_run, open_series
 from roistream.memory.predict import predict_peak_mib
-from roistream.memory.predict_timeseries import predict_timeseries_mib
+from roistream.memory.predict_timeseries import Weights, predict_timeseries_mib
 from roistream.regions.coverage import read_regions
+from roistream.regions.kinds import refuse_voxels
 from roistream.regions.orientation import check_orientation
+from roistream.regions.placed import read_placed_sidecar
 from roistream.samples import adhd
 from roistream.study.atlas import ATLASES, AtlasOfPlan
 from roistream.study.configuration import (
@@ -124,9 +126,9 @@ class Plan(AtlasOfPlan):
 
     # The atlas
 
-    def placed_atlas(self, image: str) -> str:
-        """Give the path of the atlas on the grid of an image, which images of one grid share; without its ending."""
-        return f"resources/atlases/{self.atlas_name}_grid-{self.grid_of(image)}"
+    def placed_atlas(self, image: str, ending: str = "") -> str:
+        """Give the path of the atlas on the grid of an image, which images of one grid share, or of what lies beside it."""
+        return f"resources/atlases/{self.atlas_name}_grid-{self.grid_of(image)}{ending and '_'}{ending}"
 
     def grid_of(self, image: str) -> str:
         """Name the grid of an image."""
@@ -145,11 +147,10 @@ class Plan(AtlasOfPlan):
 
     # Memory
 
-    def finest_on(self, grid: str) -> int:
-        """Count the voxels of a grid, or of the atlas if that has more."""
-        if self.config["dataset"] in SAMPLES:
-            return math.prod(adhd.GRID)
-        return max(self.atlas_voxels, open_series([self.run_on(grid)]).n_voxels)
+    def placing_mib(self, grid: str) -> float:
+        """Predict what it takes to put the atlas on a grid."""
+        sample = self.config["dataset"] in SAMPLES
+        return self.placing_mib_on(math.prod(adhd.GRID) if sample else open_series([self.run_on(grid)]).n_voxels)
 
     def finest(self, image: str) -> int:
         """Count the voxels of a volume, of the image or of the atlas, whichever has more."""
@@ -169,10 +170,17 @@ class Plan(AtlasOfPlan):
         source = open_series([run.path for run in self.runs_of(image)])
         config, masks = self.config, self.masks_of(image)
         return predict_timeseries_mib(
-            *(source, len(self.names), len(config["statistics"])),
+            *(source, len(self.names), len(self.statistics)),
             {**config["cleaning"], "masks": masks},
             config["save_voxels"],
+            None if self.atlas_kind == "labels" else weights_of(self.placed_atlas(image, self.placed_endings[0])),
         )
+
+
+@cache
+def weights_of(placed: str) -> Weights:
+    """Read what an atlas of maps or spheres has on a grid, as far as memory is concerned."""
+    return Weights(*read_placed_sidecar(Path(placed))["Weights"])
 
 
 def make_plan(
@@ -220,7 +228,15 @@ def make_plan(
     if check and not wrong.keys() & {"atlas", "atlas_labels"}:
         with problems:
             _ = plan.atlas_voxels  # an atlas that cannot be read is told before any job
-            check_labels(config, list(plan.names))
+            refuse_voxels(plan.atlas_kind, config["save_voxels"])
+            _ = plan.statistics
+            if plan.atlas_kind == "spheres" and config["atlas_labels"]:
+                raise UserError(
+                    f"config key 'atlas_labels': the table of spheres {config['atlas']} has names itself; take the key out."
+                )
+            names = list(plan.names)
+            if config["atlas_labels"]:
+                check_labels(config, plan.atlas_labels, names)
     if "dataset" not in wrong:
         with problems:
             listed, study = list_runs(config, schemas["runs"], check, place)
@@ -232,6 +248,6 @@ def make_plan(
         tell_times(runs)
         tell_spaces(plan.atlas_space, [(run.path, image) for image, parts in plan.study.items() for run in parts])
         if config["missing_orientation"] == "error":
-            atlas = [] if config["atlas"] in ATLASES else [describe(Path(config["atlas"]), 3)[0]]
-            check_orientation([*runs, *atlas])
+            is_image = config["atlas"] not in ATLASES and plan.atlas_kind != "spheres"
+            check_orientation([*runs, *([describe(Path(config["atlas"]), 3)[0]] if is_image else [])])
     return plan

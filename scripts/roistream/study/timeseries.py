@@ -1,5 +1,7 @@
 """The results of one image of a study: tables of signals, coverage, and a sidecar that says what they were made of and with."""
 
+from __future__ import annotations
+
 import csv
 import glob
 import hashlib
@@ -11,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +26,9 @@ from roistream.regions.coverage import Region
 from roistream.regions.placed import PlacedAtlas
 from roistream.study.derivatives import RESULTS, read_sidecar
 from roistream.study.extraction import Extraction
+
+if TYPE_CHECKING:
+    from roistream.regions.placed_maps import PlacedMaps
 
 VOLUME = "volume"
 """The column that tells which volume a row is, where volumes may be left out."""
@@ -60,7 +65,7 @@ def write_signals(signals: np.ndarray, names: Sequence[str], path: Path, volumes
 
 
 def write_coverage(coverage: np.ndarray, names: Sequence[str], path: Path) -> None:
-    """Write a table of one row: for each region the share of its atlas voxels that lie in the image and hold data."""
+    """Write a table of one row: for each region the share of its atlas voxels, or of its weight, that is covered."""
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(names)
@@ -96,7 +101,7 @@ def software_versions() -> dict[str, str]:
 
 def describe(
     source: Series,
-    placed: PlacedAtlas,
+    placed: PlacedAtlas | PlacedMaps,
     found: Extraction,
     statistic: str,
     made_with: Mapping[str, Any],
@@ -112,7 +117,7 @@ def describe(
     ----------
     source : Series
         The runs.
-    placed : PlacedAtlas
+    placed : PlacedAtlas or PlacedMaps
         The atlas on their grid.
     found : Extraction
         What the pass has given.
@@ -135,6 +140,8 @@ def describe(
     confounds = dict.fromkeys(name for removal in cleaning.removals for name in removal.names)
     return {
         "Sources": [str(run.path) for run in source.runs],
+        "AtlasKind": placed.kind,
+        "AtlasSource": placed.source,
         "Statistic": statistic,
         "SamplingFrequency": 1 / cleaning.t_r if cleaning.t_r else None,
         "RepetitionTime": cleaning.t_r,
@@ -148,12 +155,12 @@ def describe(
         "DegreesOfFreedom": [removal.n_left for removal in cleaning.removals] or None,
         "RegionsMissing": names[found.without_data].tolist(),
         "LeastCoverage": least(found.coverage),
-        "ValuesNotFinite": int(found.n_not_finite.sum()),
-        "ConstantVoxels": int(found.n_constant.sum()),
+        "ValuesNotFinite": found.values_not_finite,
+        "ConstantVoxels": found.constant_voxels,
         "ConstantRegions": names[found.constant_regions[statistic]].tolist(),
         **(more or {}),
         "Remarks": [*source.remarks, *placed.remarks, *remarks],
-        "Fingerprint": fingerprint(made_with, placed.regions),
+        "Fingerprint": fingerprint(made_with, placed.regions, placed.kind),
         "SoftwareVersions": software_versions(),
         "PredictedPeakMiB": round(predicted_mib, 1),
         "MeasuredPeakMiB": rounded(peak_memory_mib()),
@@ -211,7 +218,7 @@ def tell_oddities(found: Extraction, regions: Sequence[Region], cleaning: Cleani
                 statistic,
                 outcome(cleaning),
             )
-    if n_constant := found.n_constant.sum():
+    if n_constant := found.constant_voxels:
         n_regions = np.count_nonzero(found.n_constant)
         logger.warning("%d voxels of %d region(s) are constant over a run.", n_constant, n_regions)
 
@@ -224,7 +231,7 @@ def used_options(made_with: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def fingerprint(made_with: Mapping[str, Any], regions: Sequence[Region]) -> str:
+def fingerprint(made_with: Mapping[str, Any], regions: Sequence[Region], kind: str = "labels") -> str:
     """Make 16 hexadecimal digits of the configuration that results were made with, by which those of another are told apart.
 
     Which confounds and runs they were is an image's own; what the atlas and the cleaning are is the study's.
@@ -235,12 +242,13 @@ def fingerprint(made_with: Mapping[str, Any], regions: Sequence[Region]) -> str:
         **used_options(made_with),
         **{key: value for key, value in given.items() if value or key == "confounds"},
     }
-    atlas = [[region.label, region.name, region.n_voxels_atlas] for region in regions]
+    atlas: list[Any] = [[region.label, region.name, region.n_voxels_atlas] for region in regions]
+    atlas += [] if kind == "labels" else [kind]
     return hashlib.sha256(json.dumps([cleaning, atlas], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def remove_others(
-    out: str, source: Series, regions: Sequence[Region], made_with: Mapping[str, Any], t_r: float | None
+    out: str, source: Series, placed: PlacedAtlas | PlacedMaps, made_with: Mapping[str, Any], t_r: float | None
 ) -> None:
     """Remove what was made before of this image, unless it was made of the same runs with the same configuration and TR.
 
@@ -252,8 +260,8 @@ def remove_others(
         How the paths of all results begin.
     source : Series
         The runs.
-    regions : sequence of Region
-        The regions asked for.
+    placed : PlacedAtlas or PlacedMaps
+        The atlas.
     made_with : mapping
         The options of cleaning.
     t_r : float, optional
@@ -262,7 +270,7 @@ def remove_others(
     folder, beginning = Path(out).parent, Path(out).name
     made = [path for path in folder.glob(f"{glob.escape(beginning)}_*") if path.name.endswith(RESULTS)]
     sidecars = [read_sidecar(path) for path in made if path.name.endswith("timeseries.json")]
-    current = (fingerprint(made_with, regions), describe_sources(source), t_r)
+    current = (fingerprint(made_with, placed.regions, placed.kind), describe_sources(source), t_r)
     if sidecars and all(
         (sidecar["Fingerprint"], sidecar["Runs"], sidecar.get("RepetitionTime")) == current for sidecar in sidecars
     ):
