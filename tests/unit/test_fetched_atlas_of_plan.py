@@ -12,6 +12,8 @@ from conftest import AFFINE, GRID, ROOT, save_run
 from roistream.errors import UserError
 from roistream.study import fetching
 from roistream.study.derivatives import LONGEST_NAME
+from run_bids_app import located
+from summarise_study import copy_sidecar
 from unit.test_fetch_atlas import filled, schaefer_names
 from unit.test_plan import plan
 
@@ -92,9 +94,30 @@ def test_a_file_goes_before_a_name(folder):
     assert not any(map(fetching.is_fetched, ["simulated", "basc", "a/b", "absent.nii.gz", "x\0", "1"]))
 
 
+def test_the_bids_app_leaves_names_as_they_are(folder):
+    (folder / "mine.nii").touch()
+    settings = {"atlas_labels": "names.tsv", "data_dir": "cache"}
+    for atlas in ("schaefer2018", "basc", f"{TPL}_{SCHAEFER_OF_TPL}_dseg"):
+        assert located({"atlas": atlas, **settings})["atlas"] == atlas
+    assert located({"atlas": "mine.nii", **settings}) == {
+        "atlas": str(folder / "mine.nii"),
+        "atlas_labels": str(folder / "names.tsv"),
+        "data_dir": str(folder / "cache"),
+    }
+
+
 def test_names_for_results():
     assert fetching.name_of("fetch_atlas_aal", {"version": "SPM12", "url": "http://x"}) == "AalVersionSPM12"
     long = fetching.name_of("schaefer2018", {"n_rois": "1" * 99})
     assert len(long) == LONGEST_NAME
     assert long != fetching.name_of("schaefer2018", {"n_rois": "1" * 98 + "2"})
     assert fetching.name_of("tpl-MNI152NLin2009cAsym_res-01_desc-carpet_dseg", {}) == "carpet"
+
+
+def test_what_is_said_of_the_atlas_goes_into_the_dataset(tmp_path):
+    sidecar, copied = tmp_path / "atlas_dseg.json", tmp_path / "study" / "atlas-A_dseg.json"
+    sidecar.write_text('{"License": "MIT"}')
+    copy_sidecar(sidecar, copied)
+    assert copied.read_text() == sidecar.read_text()
+    copy_sidecar(None, copied)  # another atlas of that name, of which nothing is said
+    assert not copied.exists()
