@@ -14,6 +14,7 @@ import pytest
 from nilearn.maskers import NiftiLabelsMasker
 
 from conftest import ROOT, save_run
+from roistream.regions.seeds import read_seeds
 from roistream.samples import adhd
 from roistream.strategies import STRATEGIES
 from workflow.conftest import ATLAS_AFFINE, ATLAS_GRID, BLOCKS, GRID, TIMEOUT_S, copy_project, save_atlas
@@ -72,8 +73,9 @@ def study(tmp_path_factory):
     assert config.startswith("# study.yaml\n")
     (folder / "study.yaml").write_text(config, "utf-8")
     (folder / "more.yaml").write_text(config + more, "utf-8")
-    [table] = examples("tsv", "inputs.md")
+    table, spheres = examples("tsv", "inputs.md")
     (folder / "own.tsv").write_text(table, "utf-8")
+    (folder / "spheres.tsv").write_text(spheres, "utf-8")
     for row in table.splitlines()[1:]:
         _, run, confounds = row.split("\t")
         save_run(folder / run, (100 + rng.standard_normal((*GRID, N_VOLUMES))).astype(np.float32))
@@ -251,3 +253,4 @@ def test_the_other_configs_and_tables(project, study):
     run_command(project, f"{command.strip()} --config dataset=own.tsv", study)
     [table] = made.parents[1].glob("sub-01/func/sub-01_atlas-Schaefer2018_stat-mean_timeseries.tsv")
     assert len(table.read_text("utf-8").splitlines()) == 1 + 2 * N_VOLUMES
+    assert [seed.name for seed in read_seeds(study / "spheres.tsv")] == ["PCC", "mPFC", "LIPL"]
