@@ -29,7 +29,7 @@ test-nilearn: $(VENV)/dev.done
 # The library with the newest nilearn, in an environment of its own: what depends on nilearn, and nilearn's own tests.
 ON_NILEARN := maskers maskers_of_maps private_names public_names cleaning labels threads
 test-newest: $(VENV)-newest/run.done
-	$(VENV)-newest/bin/python -m pytest $(ON_NILEARN:%=tests/unit/test_%.py)
+	$(VENV)-newest/bin/python -m pytest $(ON_NILEARN:%=tests/unit/test_%.py) --numprocesses 2 --dist loadfile
 	$(VENV)-newest/bin/python tests/nilearn_own/run.py
 
 # The tests on a real SLURM alone, which they start and stop; its packages: tests/cluster/cluster.sh install

@@ -59,8 +59,10 @@ def labels_bytes(n_labels, shape=SHAPE, dtype=np.int16):
     return nib.Nifti1Image(data.astype(dtype), AFFINE).to_bytes()
 
 
-def maps_bytes(n_maps):
+def maps_bytes(n_maps, in_per_cent=False):
     data = np.random.default_rng(n_maps).random((*SHAPE, n_maps)).astype(np.float32)
+    if in_per_cent:
+        data = np.rint(100 * data).astype(np.uint8)
     return nib.Nifti1Image(data, AFFINE).to_bytes()
 
 
@@ -130,7 +132,7 @@ IN_THE_CACHE = {
     "HarvardOxford": (
         {"atlas_name": "sub-prob-2mm"},
         {
-            f"{FSL}HarvardOxford/HarvardOxford-sub-prob-2mm.nii.gz": maps_bytes(2),
+            f"{FSL}HarvardOxford/HarvardOxford-sub-prob-2mm.nii.gz": maps_bytes(2, in_per_cent=True),
             f"{FSL}HarvardOxford-Subcortical.xml": fsl_labels("Left", "Right"),
         },
         ["Left", "Right"],
@@ -342,7 +344,7 @@ def test_mistakes_are_one_sentence(tmp_path, name):
 def test_surfaces_and_parcellations_are_refused(tmp_path, mirror):
     cache = tmp_path / "cache"
     cache.mkdir()
-    parcellations = np.stack([np.full(SHAPE, 3), np.full(SHAPE, 4)], axis=3).astype(np.int16)
+    parcellations = np.stack([np.full(SHAPE, 3), np.full(SHAPE, 101)], axis=3).astype(np.int16)
     filled(cache, {"craddock_2012/scorr05_mean_all.nii.gz": nib.Nifti1Image(parcellations, AFFINE).to_bytes()})
     with pytest.raises(UserError, match="holds 2 parcellations, one in each volume, and no maps"):
         fetch_atlas("craddock2012", tmp_path / "out", {}, str(cache))
@@ -406,6 +408,16 @@ def test_a_file_in_the_cache_that_is_damaged(tmp_path, mirror, damage):
     assert str(cache / "schaefer_2018") in str(raised.value) or str(cache) in str(raised.value)
     assert image.exists(), "the user's"
     assert names.exists()
+
+
+def test_maps_in_the_cache_are_read_to_their_end(tmp_path):
+    options, files, _ = IN_THE_CACHE["difumo"]
+    filled(tmp_path / "cache", files)
+    [maps] = (tmp_path / "cache").rglob("maps.nii.gz")
+    maps.write_bytes(maps.read_bytes()[:-20])
+    with pytest.raises(UserError, match="ends early: 2 volumes expected, 1 complete"):
+        fetch_atlas("difumo", tmp_path / "out", options, str(tmp_path / "cache"))
+    assert not read_fetched(tmp_path / "out")
 
 
 def test_two_runs_share_a_cache(tmp_path, mirror):

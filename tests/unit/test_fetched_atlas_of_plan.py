@@ -12,6 +12,7 @@ from conftest import AFFINE, GRID, ROOT, save_run
 from roistream.errors import UserError
 from roistream.study import fetching
 from roistream.study.derivatives import LONGEST_NAME
+from run_bids_app import located
 from unit.test_fetch_atlas import filled, schaefer_names
 from unit.test_plan import plan
 
@@ -90,6 +91,18 @@ def test_a_file_goes_before_a_name(folder):
     assert not fetching.is_fetched("msdl")
     assert fetching.is_fetched("schaefer2018")
     assert not any(map(fetching.is_fetched, ["simulated", "basc", "a/b", "absent.nii.gz", "x\0", "1"]))
+
+
+def test_the_bids_app_leaves_names_as_they_are(folder):
+    (folder / "mine.nii").touch()
+    settings = {"atlas_labels": "names.tsv", "data_dir": "cache"}
+    for atlas in ("schaefer2018", "basc", f"{TPL}_{SCHAEFER_OF_TPL}_dseg"):
+        assert located({"atlas": atlas, **settings})["atlas"] == atlas
+    assert located({"atlas": "mine.nii", **settings}) == {
+        "atlas": str(folder / "mine.nii"),
+        "atlas_labels": str(folder / "names.tsv"),
+        "data_dir": str(folder / "cache"),
+    }
 
 
 def test_names_for_results():

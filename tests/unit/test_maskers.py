@@ -1,5 +1,8 @@
 """Our maskers give what nilearn's give: the same bits, but for maps, which are computed in double precision."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import nibabel as nib
@@ -8,7 +11,7 @@ import pytest
 from nilearn import maskers as nilearn_maskers
 from nilearn.image import concat_imgs
 
-from conftest import save_run
+from conftest import ROOT, save_run
 from roistream import maskers
 from roistream.maskers import blocks, extraction, inputs, lazy, steps
 
@@ -158,6 +161,21 @@ def test_masked_labels_can_be_kept(images):
     assert_same(found, expected)
 
 
+def test_no_label_is_left(images):
+    """The mask, or the image, has none: no columns, or the error that newer versions of nilearn raise."""
+    background = nib.Nifti1Image((np.asarray(LABELS.dataobj) == 0).astype(np.uint8), AFFINE)
+    empty = nib.Nifti1Image(np.zeros(GRID, np.int32), AFFINE)
+    for parameters in ({"labels_img": LABELS, "mask_img": background}, {"labels_img": empty}):
+        ended = []
+        for package in (nilearn_maskers, maskers):
+            try:
+                ended.append(package.NiftiLabelsMasker(**parameters).fit_transform(images["path"]).shape)
+            except ValueError as error:
+                ended.append(str(error))
+        assert ended[0] == ended[1]
+        assert ended[0] == (N_VOLUMES, 0) or "label" in ended[0]
+
+
 @pytest.mark.parametrize("values", [[np.nan], [np.inf], [np.inf, -np.inf], [np.nan, np.inf]])
 @pytest.mark.parametrize("case", ["mask", "labels", "spheres", "spheres, masked"])
 def test_values_that_are_not_finite(case, values, tmp_path, monkeypatch):
@@ -270,6 +288,29 @@ def test_a_file_of_signals_appears_whole_or_not_at_all(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["run.nii.gz"]
     with pytest.raises(Exception, match=r"signals\.txt does not end in \.npy"):
         masker.transform(path, output=tmp_path / "signals.txt")
+
+
+WRITE = """
+import sys, resource, warnings
+warnings.simplefilter("ignore")
+import nibabel, numpy
+from roistream.maskers import NiftiMasker
+mask = nibabel.Nifti1Image(numpy.ones((40, 40, 40), "u1"), numpy.eye(4))
+masker = NiftiMasker(mask, reports=False, standardize=None).fit()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+masker.transform(sys.argv[1], output=sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_what_is_written_is_no_memory_of_the_process(tmp_path):
+    """Not even for a while, as pages of a map would be: 100 MiB of signals."""
+    path, out = save_run(tmp_path / "run.nii", np.ones((40, 40, 40, 400), np.float32)), tmp_path / "signals.npy"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    done = subprocess.run([sys.executable, "-c", WRITE, path, out], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert out.stat().st_size > 95 * 2**20
+    assert int(done.stdout) < 50 * 1024  # KiB
 
 
 # What stays

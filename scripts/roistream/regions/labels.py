@@ -33,6 +33,8 @@ def locate_regions(labels: np.ndarray, wanted: Sequence[int]) -> tuple[np.ndarra
     regions : numpy.ndarray
         int64; for each of them the number of its region in `wanted`.
     """
+    if not len(wanted):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     order = np.argsort(wanted, kind="stable")
     ascending = np.asarray(wanted)[order]
     nx, ny, _ = labels.shape

@@ -30,6 +30,8 @@ logger = logging.getLogger("roistream")
 FILES = {"labels": "atlas_dseg.nii.gz", "maps": "atlas_probseg.nii.gz", "spheres": "atlas_spheres.tsv"}
 """What the atlas itself is called in its folder, by its kind."""
 
+MOST_PER_CENT = 100
+
 
 @dataclass(frozen=True)
 class FetchedAtlas:
@@ -100,7 +102,7 @@ def place_image(source: Path | SpatialImage, folder: Path) -> tuple[str, Path]:
             image = image.with_suffix("")
         place_link(source, image)
     if kind == "maps":
-        refuse_parcellations(image)
+        check_maps(image)
     return kind, image
 
 
@@ -113,11 +115,17 @@ def kind_of(shape: tuple[int, ...]) -> str:
     return "labels" if len(shape) == 3 else "maps"
 
 
-def refuse_parcellations(path: Path) -> None:
-    """Refuse a 4D image whose volumes are label images: taken for maps, labels would be weights."""
+def check_maps(path: Path) -> None:
+    """Read maps to their end, and refuse volumes that are label images: taken for maps, labels would be weights.
+
+    Maps of whole numbers are percentages, which end at 100.
+    """
     header, shape = describe(path, 4)
-    first = next(iter(read_blocks(header))).values
-    if np.isfinite(first).all() and (first == np.rint(first)).all() and first.min() >= 0 and first.max() > 1:
+    whole, most = True, 0.0
+    for block in read_blocks(header):
+        whole = whole and bool((block.values == np.rint(block.values)).all() and (block.values >= 0).all())
+        most = max(most, float(block.values.max()))
+    if whole and most > MOST_PER_CENT:
         raise UserError(
             f"The atlas holds {shape[3]} parcellations, one in each volume, and no maps; save the one that you want as a 3D "
             f"image (nilearn.image.index_img, of {path.resolve()}) and give its path as 'atlas'."
