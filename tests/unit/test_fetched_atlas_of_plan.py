@@ -13,6 +13,7 @@ from roistream.errors import UserError
 from roistream.study import fetching
 from roistream.study.derivatives import LONGEST_NAME
 from run_bids_app import located
+from summarise_study import copy_sidecar
 from unit.test_fetch_atlas import filled, schaefer_names
 from unit.test_plan import plan
 
@@ -111,3 +112,12 @@ def test_names_for_results():
     assert len(long) == LONGEST_NAME
     assert long != fetching.name_of("schaefer2018", {"n_rois": "1" * 98 + "2"})
     assert fetching.name_of("tpl-MNI152NLin2009cAsym_res-01_desc-carpet_dseg", {}) == "carpet"
+
+
+def test_what_is_said_of_the_atlas_goes_into_the_dataset(tmp_path):
+    sidecar, copied = tmp_path / "atlas_dseg.json", tmp_path / "study" / "atlas-A_dseg.json"
+    sidecar.write_text('{"License": "MIT"}')
+    copy_sidecar(sidecar, copied)
+    assert copied.read_text() == sidecar.read_text()
+    copy_sidecar(None, copied)  # another atlas of that name, of which nothing is said
+    assert not copied.exists()

@@ -71,6 +71,7 @@ def images(tmp_path_factory):
         "path of float64, big-endian": save_run(folder / "big.nii.gz", DATA.astype(">f8"), AFFINE),
         "image on disk": nib.load(folder / "run.nii.gz"),
         "array": nib.Nifti1Image(floats, AFFINE),
+        "array, big-endian": nib.Nifti1Image(floats.astype(">f4"), AFFINE),
         "array in C order": nib.Nifti1Image(np.ascontiguousarray(DATA), AFFINE),
         "list of paths": volumes,
         "pattern": str(folder / "volume-*.nii.gz"),
@@ -121,7 +122,14 @@ def test_the_same_bits_as_nilearn(case, images):
 )
 @pytest.mark.parametrize(
     "kind_of_image",
-    ["path of integers", "path of scaled integers", "path of float64, big-endian", "array", "list of paths"],
+    [
+        "path of integers",
+        "path of scaled integers",
+        "path of float64, big-endian",
+        "array",
+        "array, big-endian",
+        "list of paths",
+    ],
 )
 def test_every_type(case, kind_of_image, images, monkeypatch):
     kind, parameters = CASES[case]

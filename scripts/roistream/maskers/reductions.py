@@ -148,7 +148,7 @@ class Spheres:
         self.positions, places = np.unique(np.concatenate(voxels), return_inverse=True)
         self.spheres = np.split(places, np.cumsum([of_sphere.size for of_sphere in voxels])[:-1])
         self.n_volumes = n_volumes
-        self.signals = np.empty((n_volumes, len(self.spheres)), empty.get_data_dtype())
+        self.signals = np.empty((n_volumes, len(self.spheres)), np.asarray(empty.dataobj).dtype)  # byte order included
         # Without a mask, nilearn puts 0 for infinite values only where there is a NaN, or both infinities, anywhere.
         self.undefined = False
         self.infinite: set[int] = set()
