@@ -5,6 +5,8 @@ min_version("9.15")
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/requests.smk"
+include: "workflow/rules/inputs.smk"
+include: "workflow/rules/study.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/regions.smk"
 include: "workflow/rules/extraction.smk"

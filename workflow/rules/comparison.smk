@@ -1,13 +1,6 @@
 # What each strategy took: the table and the figure.
 
 
-def compared_images(wildcards):
-    """Word which images a comparison over all images has."""
-    if PLAN.config["dataset"] in SAMPLES:
-        return options_of({"images": list(PLAN.runs)})
-    return options_of({"runs_table": PLAN.config["dataset"]})
-
-
 rule compare_memory:
     input:
         summaries=expand("results/{{image}}/{strategy}/memory.json", strategy=STRATEGIES),

@@ -1,16 +1,6 @@
 # The regions: an atlas, fetched, simulated or a user's, on the grid of each image, split into binary masks.
 
 
-def run_on(wildcards, output):
-    """Find a run on a grid; a function of the output, see `program`."""
-    return str(PLAN.run_on(wildcards.grid))
-
-
-def run_to_make(wildcards):
-    """Find the run on a grid that has to be made before its header can be read, if any."""
-    return ancient(given(PLAN.run_on(wildcards.grid))) if PLAN.config["dataset"] in SAMPLES else []
-
-
 rule fetch_basc:
     output:
         atlas="resources/basc/basc_scale{scale}_dseg.nii.gz",
@@ -75,13 +65,6 @@ rule place_atlas:
     shell:
         "{params.program} --atlas {params.atlas:q} --like {params.like:q} {params.options}"
         " --out {output.atlas:q} --table {output.regions:q} --coverage {output.coverage:q} --log {log:q}"
-
-
-def compared_atlas(wildcards):
-    """Give the label image on the grid of an image; the comparison takes no other kind of atlas."""
-    with users_mistakes():
-        PLAN.refuse_comparison()
-    return placed_atlas(PLAN.placed_endings[0])(wildcards)
 
 
 rule split_masks:

@@ -18,62 +18,6 @@ KINDS += ["voxels.npy"] if PLAN.config["save_voxels"] else []
 FIRST_REGIONS = f"{PLAN.placed_atlas(next(iter(PLAN.study)))}_regions.tsv"
 
 
-def timeseries_options(wildcards):
-    """Word the runs of an image, in order, and what is asked for as options of extract_timeseries.py."""
-    return words_of(
-        {
-            "runs": runs_of(wildcards),
-            "statistics": PLAN.statistics,
-            "save_voxels": PLAN.config["save_voxels"] or None,
-            **study_options(PLAN, wildcards.image),
-            "memory_shortage": PLAN.config["memory_shortage"],
-        }
-    )
-
-
-def summary_options(parquet):
-    """Word which study is summarised, and whether it is there in Parquet, as options of summarise_study.py."""
-    dataset = PLAN.config["dataset"]
-    from_sample = dataset in SAMPLES
-    return options_of(
-        {
-            "study": place(str(derivatives.FOLDER)),
-            "logs": place("logs/extract_timeseries"),
-            "atlas_name": PLAN.atlas_name,
-            "statistic": PLAN.statistics[0],
-            "images": list(PLAN.study) if from_sample else None,
-            "source": dataset if from_sample else None,
-            "runs_table": None if from_sample else dataset,
-            **matrix_options(),
-            "records": place("resources/connectivity"),
-            "parquet": parquet or None,
-            "atlas_sidecar": PLAN.atlas_sidecar,
-        }
-    )
-
-
-def summarise_what_is_there():
-    """Let study.tsv say, when some images of a study have failed, which they are and why.
-
-    Its files get a time before that of their inputs: it is not what the rule would have made, and the rule will make it anew.
-    """
-    if "extract_timeseries" not in {job.rule.name for job in workflow.dag.jobs} or not Path(FIRST_REGIONS).exists():
-        return
-    jobs = list(workflow.dag.needrun_jobs())
-    pending = [job.wildcards.image for job in jobs if job.rule.name == "extract_timeseries"]
-    batches = [job.wildcards.batch for job in jobs if job.rule.name == "connect_regions"]
-    parquet = derive_what_is_there(set(pending), batches)
-    command = (
-        f"{program('summarise_study.py')(None, None)} --regions {shlex.quote(FIRST_REGIONS)} {summary_options(parquet)}"
-        f" {words_of({'pending': pending})}"
-    )
-    subprocess.run(["bash", "-c", f"{command} --log logs/summarise_study.log"], check=False)
-    before = Path(FIRST_REGIONS).stat().st_mtime - 1
-    for path in [*SUMMARY, *PARQUET]:
-        if Path(path).exists():
-            os.utime(path, (before, before))
-
-
 rule extract_timeseries:
     input:
         runs=runs_input,
