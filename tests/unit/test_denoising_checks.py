@@ -230,7 +230,7 @@ def test_options_of_the_jobs(study, monkeypatch):
     assert first == {
         **{"strategy": "scrubbing", "scrub": 0, "demean": False, "drop_first": None, "min_coverage": None},
         **{"leave_out_above": ["std_dvars=10.0", "csf=2"], "t_r": 2.0, "t_r_source": "runs table"},
-        **{"sample_masks": ["4-39"], "masks": [found.study[next(iter(found.study))][0].mask]},
+        **{"sample_masks": ["4-39"], "masks": [found.study[next(iter(found.study))][0].mask], "remarks": []},
     }
     assert second["sample_masks"] == ["all"]
     words = ["extract_timeseries.py", "--runs", "r", "--atlas", "a", "--out", "o", *shlex.split(options_of(first))]

@@ -19,6 +19,8 @@ from roistream.errors import UserError
 from roistream.regions.placed_maps import read_placed_maps
 
 N_VOLUMES, N_MAPS = 30, 4
+pytestmark = pytest.mark.filterwarnings("ignore:From release 0.14.0:DeprecationWarning")
+
 COARSE = np.array([[-4.0, 0, 0, 10], [0, 4, 0, -13], [0, 0, 4, -7], [0, 0, 0, 1]])
 NAMES = [f"region-{number}" for number in range(1, N_MAPS + 1)]
 

@@ -106,7 +106,7 @@ def test_a_factor_that_float32_cannot_hold(tmp_path, slope):
     ids=["tenths", "halves", "one and a half", "a map of probability"],
 )
 def test_real_fractions_are_an_error_that_says_what_to_use(tmp_path, stored, slope):
-    with pytest.raises(UserError, match=r"not whole numbers.*NiftiMapsMasker"):
+    with pytest.raises(UserError, match=r"not whole numbers.*put several maps into a 4D image"):
         read_label_image(save_scaled(tmp_path / "atlas.nii", stored, slope))
 
 

@@ -18,6 +18,8 @@ from roistream.errors import UserError
 from roistream.regions.kinds import kind_of_atlas
 from roistream.regions.seeds import read_seeds
 
+pytestmark = pytest.mark.filterwarnings("ignore:From release 0.14.0:DeprecationWarning")
+
 N_VOLUMES = 20
 
 

@@ -262,6 +262,7 @@ def test_every_key_in_both_ways(tmp_path, small_data):
         "seed": 4,
         "atlas": "basc",
         "atlas_labels": None,
+        "atlas_options": {},
         "resolution": 122,
         "regions": [100, 3],
         "empty_regions": "keep",

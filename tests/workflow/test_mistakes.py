@@ -74,7 +74,7 @@ BEFORE_ANY_JOB = {
     "no atlas": ({"atlas": "absent.nii.gz"}, ["'atlas'", "'absent.nii.gz'", "relative to the working directory"]),
     "no labels": ({"atlas": "atlas.nii.gz", "atlas_labels": "absent.tsv"}, ["absent.tsv", "'atlas_labels'"]),
     "one name twice": ({"atlas": "atlas.nii.gz", "atlas_labels": "two_names.tsv"}, ["two_names.tsv, line 3", "'front'"]),
-    "atlas is no atlas": ({"atlas": "a1.nii.gz"}, ["a1.nii.gz is 4D", "3D"]),
+    "atlas is no atlas": ({"atlas": "a1.nii.gz"}, ["one 3D label image", "a1.nii.gz is an atlas of maps"]),
     "cleaning key": ({"cleaning": {"low_pas": 0.1}}, ["cleaning", "'low_pas'", "did you mean 'low_pass'?"]),
     "cleaning value": ({"cleaning": {"standardize": True}}, ["cleaning: standardize", "True", "zscore_sample"]),
     "cleaning and strategy": ({"cleaning": {"smoothing_fwhm": 6}}, ["smoothing_fwhm", "numpy_path", "stream"]),

@@ -130,7 +130,7 @@ def test_a_changed_simulation(plans_of_simulations, name):
 
 # Where code is added, and what runs again for each image: the rules whose scripts import it, and what follows.
 CODE = {
-    "roistream/study/runs.py": FROM_RUNS,
+    "roistream/study/run_lengths.py": FROM_RUNS,
     "roistream/memory/measure.py": FROM_EXTRACTION,
     "roistream/strategies/numpy_indexing.py": FROM_EXTRACTION,
     "roistream/figures/style.py": COMPARE,
