@@ -283,7 +283,9 @@ def test_every_key_in_both_ways(tmp_path, small_data):
         "adhd_url": "https://localhost/mirror",
     }
     assert set(config) == set(DEFAULTS), "a new key belongs here and into a test of its own"
-    assert [key for key in config if config[key] == DEFAULTS[key]] == ["atlas_labels"], "null without an own atlas"
+    assert [key for key in config if config[key] == DEFAULTS[key]] == ["atlas_labels", "atlas_options"], (
+        "neither goes with this atlas"
+    )
     by_file = plan(tmp_path, config=config)
     by_command_line = plan(tmp_path, *settings(config))
     assert sorted(job.details["output"] for job in by_file) == sorted(job.details["output"] for job in by_command_line)
