@@ -69,7 +69,7 @@ def run_bids_app(
     work : path
         Where lists, logs and the placed atlas lie. One command at a time may work in it.
     filters : mapping
-        See `roistream.study.bids.find_bids_runs`.
+        See `roistream.study.bids.select_runs`.
     settings : mapping
         Keys of the configuration that were given as options.
     config : path, optional
@@ -81,7 +81,7 @@ def run_bids_app(
     dry_run : bool
         Check everything, and show what would be done.
     leave_out_incomplete : bool
-        See `roistream.study.bids.find_bids_runs`.
+        See `roistream.study.bids.select_runs`.
 
     Raises
     ------

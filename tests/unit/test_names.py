@@ -7,9 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from roistream.errors import UserError
-from roistream.study.bids import find_bids_runs
 from roistream.study.bidsignore import ignored_by
 from roistream.study.names import read_name
+from roistream.study.pipelines import find_runs
 
 LABEL = st.text("abcXYZ019+-.ä ", min_size=1, max_size=6)
 ENTITY = st.sampled_from(["task", "acq", "ce", "rec", "dir", "run", "setting", "mod", "chunk", "echos", "Task"])
@@ -23,7 +23,7 @@ def make(folder, *names):
 
 
 def tables_of(folder, **options):
-    return {run.path.name: run.confounds and run.confounds.name for run in find_bids_runs(folder, **options)}
+    return {run.path.name: run.confounds and run.confounds.name for run in find_runs([folder], **options)}
 
 
 # Names
@@ -72,7 +72,7 @@ def test_no_run_gets_the_table_of_another(tmp_path, first, second):
     bold = [f"sub-1/func/sub-1_{name}_space-T1w_desc-preproc_bold.nii" for name in (first, second)]
     tables = [f"sub-1/func/sub-1_{name}_desc-confounds_timeseries.tsv" for name in (first, second)]
     with pytest.raises(UserError, match="1 of 2 runs have no table of confounds") as error:
-        find_bids_runs(make(tmp_path, *bold, tables[0]))
+        find_runs([make(tmp_path, *bold, tables[0])])
     assert f"sub-1_{second}_space" in str(error.value)
     assert tables_of(make(tmp_path, tables[1])) == {
         Path(run).name: Path(table).name for run, table in zip(bold, tables, strict=True)
@@ -83,7 +83,7 @@ def test_sessions_that_only_folders_name(tmp_path):
     names = [f"sub-1/ses-{n}/func/sub-1_task-a" for n in (1, 2)]
     make(tmp_path, f"{names[0]}_desc-preproc_bold.nii", f"{names[0]}_desc-confounds_timeseries.tsv")
     make(tmp_path, f"{names[1]}_desc-confounds_timeseries.tsv")
-    [run] = find_bids_runs(tmp_path)
+    [run] = find_runs([tmp_path])
     assert run.confounds == tmp_path / f"{names[0]}_desc-confounds_timeseries.tsv"
 
 
@@ -107,7 +107,7 @@ def test_links_to_folders_are_folders_and_loops_end(tmp_path):
     dataset.mkdir()
     (dataset / "sub-01").symlink_to("../store/sub-01")
     (tmp_path / "store/sub-01/again").symlink_to(dataset)
-    [run] = find_bids_runs(dataset)
+    [run] = find_runs([dataset])
     assert run.path == dataset / "sub-01/func/sub-01_task-a_bold.nii"
 
 
@@ -151,7 +151,7 @@ def test_a_raw_dataset_s_own_exclusions_are_respected_and_told(tmp_path, caplog)
     assert text.startswith(f"1 bold image(s) are left out, {tmp_path}/.bidsignore excludes them: the first is ")
     (tmp_path / ".bidsignore").write_text("*_bold.nii\n")
     with pytest.raises(UserError, match="excludes all 3 bold images"):
-        find_bids_runs(tmp_path)
+        find_runs([tmp_path])
 
 
 @pytest.mark.parametrize(

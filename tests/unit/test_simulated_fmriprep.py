@@ -11,7 +11,7 @@ from nilearn.interfaces.fmriprep import load_confounds_strategy
 
 from roistream.errors import UserError
 from roistream.samples.fmriprep import SPACES, simulate_fmriprep
-from roistream.study.bids import find_bids_runs
+from roistream.study.pipelines import find_runs
 from simulate_fmriprep import ATLAS, make_example_study
 
 N_VOLUMES = 80
@@ -132,8 +132,8 @@ def test_odd_runs(dataset):
 
 def test_a_listing_finds_the_runs(dataset):
     with pytest.raises(UserError, match="1 of 6 runs have no table of confounds"):
-        find_bids_runs(dataset, {"space": [MNI]})
-    runs = find_bids_runs(dataset, {"space": [MNI], "subject": ["01", "02"]})
+        find_runs([dataset], filters={"space": [MNI]})
+    runs = find_runs([dataset], filters={"space": [MNI], "subject": ["01", "02"]})
     assert [run.path.name for run in runs] == [bold(dataset, number).name for number in range(4)]
     assert all(run.confounds is not None and run.confounds.is_file() for run in runs)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roistream.errors import UserError
-from roistream.study.bids_files import Dataset, index_dataset
+from roistream.study.bids_files import Dataset
 from roistream.study.names import ACQUISITION, NO_VALUE, VERSIONS, BidsFile, same_value
 
 logger = logging.getLogger("roistream")
@@ -28,21 +28,21 @@ class BidsRun:
     mask: Path | None = None
 
 
-def find_bids_runs(
-    dataset: Path,
-    filters: Mapping[str, Sequence[str]] | None = None,
-    concatenate: Collection[str] = (),
-    with_confounds: bool = True,
-    with_masks: bool = True,
-    leave_out_incomplete: bool = False,
+def select_runs(
+    dataset: Dataset,
+    filters: Mapping[str, Sequence[str]],
+    concatenate: Collection[str],
+    with_confounds: bool,
+    with_masks: bool,
+    leave_out_incomplete: bool,
 ) -> list[BidsRun]:
     """Find the runs of a BIDS dataset, image by image.
 
     Parameters
     ----------
-    dataset : path
+    dataset : Dataset
         A raw dataset, or a folder of derivatives with fMRIPrep's file names; a ``dataset_description.json`` is not needed.
-    filters : mapping, optional
+    filters : mapping
         The values wanted of an entity, with or without its prefix; ``none`` stands for files without the entity.
     concatenate : collection of str
         Entities that tell the parts of one image from each other, such as ``run``: files that differ in nothing else become
@@ -64,19 +64,6 @@ def find_bids_runs(
     UserError
         There are no such files, a filter matches nothing, versions would be mixed, or a run's confounds are not clear.
     """
-    indexed = index_dataset(dataset)
-    return select_runs(indexed, filters or {}, concatenate, with_confounds, with_masks, leave_out_incomplete)
-
-
-def select_runs(
-    dataset: Dataset,
-    filters: Mapping[str, Sequence[str]],
-    concatenate: Collection[str],
-    with_confounds: bool,
-    with_masks: bool,
-    leave_out_incomplete: bool,
-) -> list[BidsRun]:
-    """Choose among the runs of a dataset, and give them what belongs to them; see `find_bids_runs`."""
     runs = sorted(chosen(dataset.bold, filters), key=natural_order)
     refuse_mixtures(runs, filters, dataset.path)
     confounds = match_confounds(runs, dataset.files, dataset.path, leave_out_incomplete) if with_confounds else None

@@ -33,14 +33,14 @@ def find_runs(
     Parameters
     ----------
     datasets : sequence of path
-        See `roistream.study.bids.find_bids_runs`.
+        See `roistream.study.bids.select_runs`.
     pipelines : sequence of str
         What the images of each dataset are called by; by default the letters and digits of its folder's name. A single dataset
         has none, unless it is given.
     filters : mapping, optional
         A value need not be there in all datasets, if each has one of those that are wanted.
     concatenate, with_confounds, with_masks, leave_out_incomplete
-        See `roistream.study.bids.find_bids_runs`.
+        See `roistream.study.bids.select_runs`.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def find_runs(
     Raises
     ------
     UserError
-        See `roistream.study.bids.find_bids_runs`; or datasets have the same name, or share a file.
+        See `roistream.study.bids.select_runs`; or datasets have the same name, or share a file.
     """
     names = name_pipelines(datasets, pipelines)
     indexed = [index_dataset(dataset) for dataset in datasets]
