@@ -19,7 +19,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks import comparison, prediction, steps, studies
-from benchmarks.bench import FULL, QUICK, Bench, describe_machine
+from benchmarks.bench import Bench, describe_machine
+from benchmarks.command_line import bench_of, parse, parser_of
 from benchmarks.data import Data, prepare
 from roistream.errors import UserError
 from roistream.outputs import whole_file
@@ -70,8 +71,7 @@ def benchmark(workdir: Path, out: Path, repeats: int, quick: bool) -> None:
     UserError
         The data cannot be made, memory does not suffice, or a command failed that must not.
     """
-    workdir = workdir.resolve()  # Snakemake is sent to other folders
-    bench = Bench(workdir / "quick", 1, QUICK) if quick else Bench(workdir / "full", repeats, FULL)
+    bench = bench_of(workdir, repeats, quick)
     data = prepare(bench)
     check_memory(bench, data)
     results = {
@@ -110,16 +110,9 @@ def report(out: Path) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Measure speed and memory, and write the report.")
-    parser.add_argument("--repeats", type=int, default=3, help="how often everything is measured (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the report (%(default)s)")
-    parser.add_argument("--workdir", type=Path, default=Path(".benchmark"), help="folder of the data (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="a trial: 6 volumes of each subject, measured once")
+    parser = parser_of("Measure speed and memory, and write the report.")
     parser.add_argument("--report-only", action="store_true", help="write the report anew from its benchmark.json")
-    arguments = parser.parse_args()
-    if arguments.repeats < 1:
-        parser.error("argument --repeats: give a number of at least 1")
-    return arguments
+    return parse(parser)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 Each figure comes from a fresh process, imports included. `--only` measures some experiments and keeps the others' figures.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -13,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.bars import Bar, share
-from benchmarks.bench import FULL, QUICK, SCRIPTS, Bench, Command, describe_machine
+from benchmarks.bench import SCRIPTS, Bench, Command, describe_machine
+from benchmarks.command_line import bench_of, parse, parser_of
 from benchmarks.data import Atlas, place_atlas
 from benchmarks.pages import fill
 from benchmarks.rows import mebibytes, middle, seconds, table
@@ -176,15 +176,10 @@ def report(results: dict) -> str:
 
 def main() -> None:
     """Measure, and write the report."""
-    parser = argparse.ArgumentParser(description="Measure what a connectome takes.")
+    parser = parser_of("Measure what a connectome takes.")
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS), metavar="NAME")
-    parser.add_argument("--repeats", type=int, default=3, help="how often everything is measured (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the report (%(default)s)")
-    parser.add_argument("--workdir", type=Path, default=Path(".benchmark"), help="folder of the data (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="a trial of this program, measured once")
-    arguments = parser.parse_args()
-    workdir = arguments.workdir.resolve()
-    bench = Bench(workdir / "quick", 1, QUICK) if arguments.quick else Bench(workdir / "full", arguments.repeats, FULL)
+    arguments = parse(parser)
+    bench = bench_of(arguments.workdir, arguments.repeats, arguments.quick)
     bench.workdir.mkdir(parents=True, exist_ok=True)
     written = arguments.out / "connectome.json"
     with reporting():

@@ -6,14 +6,14 @@ Beside the memory and the wall, each pair of results is compared: equal bits, or
 float64.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.bench import FULL, QUICK, SCRIPTS, Bench, Command, describe_machine
+from benchmarks.bench import SCRIPTS, Bench, Command, describe_machine
+from benchmarks.command_line import bench_of, parse, parser_of
 from benchmarks.data import Data, prepare
 from benchmarks.masker_words import LONGER, report
 from benchmarks.pages import fill
@@ -189,16 +189,10 @@ def run(bench: Bench, data: Data) -> dict:
 
 def main() -> None:
     """Measure, and write the report."""
-    parser = argparse.ArgumentParser(description="Measure our maskers beside nilearn's.")
-    parser.add_argument("--repeats", type=int, default=3, help="how often everything is measured (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the report (%(default)s)")
-    parser.add_argument("--workdir", type=Path, default=Path(".benchmark"), help="folder of the data (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="a trial: 6 volumes of each subject, measured once")
-    arguments = parser.parse_args()
-    workdir = arguments.workdir.resolve()
+    arguments = parse(parser_of("Measure our maskers beside nilearn's."))
     with reporting():
         quick = arguments.quick
-        bench = Bench(workdir / "quick", 1, QUICK) if quick else Bench(workdir / "full", arguments.repeats, FULL)
+        bench = bench_of(arguments.workdir, arguments.repeats, quick)
         results = run(bench, prepare(bench))
         with whole_file(arguments.out / "maskers.json") as partial:
             partial.write_text(json.dumps(results, indent=1) + "\n")

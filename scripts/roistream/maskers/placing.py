@@ -20,9 +20,9 @@ from roistream.maskers.reductions import near_seeds, voxels_of_spheres
 from roistream.maskers.sparse_maps import SparseMaps, columns_of
 from roistream.regions.atlas import name_regions, not_finite_remark
 from roistream.regions.coverage import Region, check_regions
-from roistream.regions.label_names import compare_labels, read_label_names
 from roistream.regions.maps import gather
 from roistream.regions.orientation import affine_of_atlas, check_orientation_of_image
+from roistream.regions.placed import name_labels
 from roistream.regions.placed_maps import DIGITS, PlacedMaps
 from roistream.regions.placement import containing_voxels
 from roistream.regions.seeds import Seed, read_seeds
@@ -53,12 +53,7 @@ def put_maps_on_grid(
     tell(remarks)
     place = affine_of_atlas(header, grid, affine, image, oriented, missing_orientation)
     numbers = range(1, columns.shape[1] + 1)
-    if names_table:
-        known = read_label_names(names_table)
-        names = name_regions(requested, known, str(atlas))
-        compare_labels(list(known), numbers, list(names), str(names_table), str(atlas))
-    else:
-        names = name_regions(requested, {number: f"region-{number}" for number in numbers}, str(atlas))
+    names = name_labels(requested, numbers, names_table, atlas)
     weights = abs(columns).astype(np.float64)
     with np.errstate(invalid="ignore"):
         inside = inside_grid(header.grid, place, grid, affine).astype(np.float64)

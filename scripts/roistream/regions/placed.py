@@ -141,6 +141,20 @@ def measure_coverage(atlas_voxels: np.ndarray, n_regions: int, with_data: np.nda
         return np.bincount(region[good], minlength=n_regions) / n_atlas
 
 
+def name_labels(
+    requested: int | str | Sequence[int], present: Sequence[int], names_table: Path | None, atlas: Path
+) -> dict[int, str]:
+    """Name the labels asked for: as a table does, which is held against the labels of the atlas, or by their numbers."""
+    if not names_table:
+        return name_regions(requested, {label: f"region-{label}" for label in present}, str(atlas))
+    from roistream.regions.label_names import compare_labels, read_label_names  # of no use to who has no table
+
+    known = read_label_names(names_table)
+    names = name_regions(requested, known, str(atlas))
+    compare_labels(list(known), present, list(names), str(names_table), str(atlas))
+    return names
+
+
 def put_on_grid(
     atlas: Path,
     grid: tuple[int, int, int],
@@ -186,14 +200,7 @@ def put_on_grid(
     labels = found.labels
     atlas_affine = affine_of_atlas(found.header, grid, affine, image, oriented, missing_orientation)
     present = [label for label in np.unique(labels).tolist() if label != 0]
-    if names_table:
-        from roistream.regions.label_names import compare_labels, read_label_names
-
-        known = read_label_names(names_table)
-        names = name_regions(requested, known, str(atlas))
-        compare_labels(list(known), present, list(names), str(names_table), str(atlas))
-    else:
-        names = name_regions(requested, {label: f"region-{label}" for label in present}, str(atlas))
+    names = name_labels(requested, present, names_table, atlas)
     placed = place_labels(labels, atlas_affine, grid, affine)
     region_number, position = locate_atlas_voxels(labels, atlas_affine, grid, affine, list(names))
     if not placed.any() and not (position >= 0).any():
