@@ -1,6 +1,7 @@
 """Atlases of spheres in a study: the signals of nilearn's NiftiSpheresMasker to the last bit, and the tables that name them."""
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -188,3 +189,10 @@ def test_tables(tmp_path):
 def test_wrong_tables(tmp_path, columns, rows, message):
     with pytest.raises(UserError, match=message):
         read_seeds(save_seeds(tmp_path / "seeds.tsv", rows, columns))
+
+
+@pytest.mark.parametrize(("make", "message"), [(Path.mkdir, "is a folder"), (os.mkfifo, "is a pipe")])
+def test_what_is_no_file_is_told_before_it_is_opened(tmp_path, make, message):
+    make(tmp_path / "atlas")
+    with pytest.raises(UserError, match=message):
+        kind_of_atlas(tmp_path / "atlas")

@@ -6,7 +6,7 @@ from pathlib import Path
 from roistream.errors import UserError
 from roistream.images.files import PROMISED, START_BYTES, content
 from roistream.images.image import describe
-from roistream.paths import reading
+from roistream.paths import check_file, reading
 from roistream.regions.labels import STATISTICS
 
 LEAST_SQUARES = "leastsquares"
@@ -49,6 +49,7 @@ def is_table(path: Path) -> bool:
         return True
     if endings[-1:] and endings[-1] in PROMISED:
         return False
+    check_file(path)
     with reading(path), path.open("rb") as stream:
         return content(stream.read(START_BYTES)).startswith("text")
 
