@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import requests
@@ -97,20 +98,36 @@ def unpacking_safely() -> Iterator[None]:
     """Let nilearn unpack nothing outside of its folder: no member with ``..``, no link that leads out, no device.
 
     nilearn looks at the names of members only. The filter that it leaves to Python's default is set here, as Python's
-    documentation has it for programs.
+    documentation has it for programs. Python has no filter before 3.11.4: there no link and no device is unpacked at all.
     """
-    if not hasattr(tarfile, "data_filter"):
-        logger.warning(
-            "This Python is too old to check the links in archives (3.11.4 does); fetch from servers that you trust."
-        )
-        yield
-        return
-    before = tarfile.TarFile.extraction_filter
-    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    replacement: Any
+    if hasattr(tarfile, "data_filter"):
+        name, replacement = "extraction_filter", staticmethod(tarfile.data_filter)
+    else:
+        name, replacement = "extractall", extract_plain
+    before = vars(tarfile.TarFile)[name]
+    setattr(tarfile.TarFile, name, replacement)
     try:
         yield
     finally:
-        tarfile.TarFile.extraction_filter = before
+        setattr(tarfile.TarFile, name, before)
+
+
+EXTRACT_ALL = tarfile.TarFile.extractall
+
+
+def extract_plain(archive: tarfile.TarFile, *arguments: Any, **options: Any) -> None:
+    """Unpack an archive that holds nothing but files and folders.
+
+    Raises
+    ------
+    tarfile.TarError
+        A member is something else.
+    """
+    for member in archive.getmembers():
+        if not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name!r} is neither a file nor a folder")
+    EXTRACT_ALL(archive, *arguments, **options)
 
 
 def network_reason(error: requests.RequestException) -> str:
